@@ -29,7 +29,7 @@ export interface TarEntry {
   devminor: number;
   /** Full name ('user.x', 'security.capability') → value; SCHILY over LIBARCHIVE. Undefined where there are none. */
   xattrs: Map<ByteString, Uint8Array> | undefined;
-  /** Byte offset in the tar of the member's first header block, extension headers included. */
+  /** Byte offset in the tar of the member's first header block, its own extension headers included. */
   headerOffset: number;
   /** Byte offset in the tar of the first stored data byte (sparse map of PAX 1.0 excluded). */
   dataOffset: number;
@@ -38,8 +38,11 @@ export interface TarEntry {
   /** Present for sparse files only; ascending, not overlapping; may be empty (all hole). */
   sparse: SparseSegment[] | undefined;
   /**
-   * True when the rest of the last 512-byte block after the data is not all zero (such a file must not be mapped
-   * block-wise to its end). Only known, and only set, when the reader was given the data.
+   * True when the rest of the last 512-byte block after the data is not all zero, or is missing at the end of the
+   * tar (such a file must not be mapped block-wise to its end). Only known, and only set, when the reader was given
+   * the data.
    */
   dirtyPadding: boolean;
+  /** The `dataSize % 512` last stored bytes; present only where `dirtyPadding` is true. */
+  tail?: Uint8Array;
 }
