@@ -9,7 +9,7 @@ export interface Engine {
   name: string;
   load(input: BenchInput): Promise<Sample>;
   /** Removes every image. */
-  removeAll(): Promise<void>;
+  removeAll(): Promise<unknown>;
   rmi(reference: string): Promise<Sample>;
   run(options: string[], image: string, command: string[]): Promise<Sample>;
   /** Undefined where the engine does not build. Tags the result `built:latest`. */
@@ -50,12 +50,27 @@ function podman(work: string): Engine {
   return {
     name: 'podman',
     load: (input) => call('load', '-q', '-i', input.archive),
-    removeAll: async () => void (await call('rmi', '-af')),
+    removeAll: () => call('rmi', '-af'),
     rmi: (reference) => call('rmi', reference),
     run: (options, image, command) => call('run', '--rm', '--network', 'none', ...options, image, ...command),
     ...(installed('buildah') && {
       build: (context: string, cached: boolean) =>
-        run(['buildah', ...base, 'bud', '-q', '--layers', '--network', 'none', ...(cached ? [] : ['--no-cache']), '-t', 'built:latest', context], { cwd: work }),
+        run(
+          [
+            'buildah',
+            ...base,
+            'bud',
+            '-q',
+            '--layers',
+            '--network',
+            'none',
+            ...(cached ? [] : ['--no-cache']),
+            '-t',
+            'built:latest',
+            context,
+          ],
+          { cwd: work },
+        ),
     }),
   };
 }
@@ -65,7 +80,19 @@ async function docker(work: string): Promise<Engine | undefined> {
   mkdirSync(work, { recursive: true });
   const log = join(work, 'dockerd.log');
   writeFileSync(log, '');
-  const args = ['--data-root', join(work, 'docker'), '--exec-root', join(work, 'docker-exec'), '--pidfile', join(work, 'docker.pid'), '-H', socket, '--iptables=false', '--ip6tables=false', '--bridge=none'];
+  const args = [
+    '--data-root',
+    join(work, 'docker'),
+    '--exec-root',
+    join(work, 'docker-exec'),
+    '--pidfile',
+    join(work, 'docker.pid'),
+    '-H',
+    socket,
+    '--iptables=false',
+    '--ip6tables=false',
+    '--bridge=none',
+  ];
   const daemon: ChildProcess = spawn('sh', ['-c', 'exec dockerd "$@" >>"$0" 2>&1', log, ...args], { stdio: 'ignore' });
   const env = { ...process.env, DOCKER_HOST: socket };
   const ready = async (): Promise<boolean> => {
@@ -88,10 +115,11 @@ async function docker(work: string): Promise<Engine | undefined> {
   return {
     name: 'docker',
     load: (input) => call('load', '-q', '-i', input.archive),
-    removeAll: async () => void (await call('system', 'prune', '-af')),
+    removeAll: () => call('system', 'prune', '-af'),
     rmi: (reference) => call('rmi', reference),
     run: (options, image, command) => call('run', '--rm', '--network', 'none', ...options, image, ...command),
-    build: (context, cached) => call('build', '-q', '--network', 'none', ...(cached ? [] : ['--no-cache']), '-t', 'built:latest', context),
+    build: (context, cached) =>
+      call('build', '-q', '--network', 'none', ...(cached ? [] : ['--no-cache']), '-t', 'built:latest', context),
     stop,
   };
 }

@@ -23,7 +23,7 @@ import { createGzip } from 'node:zlib';
 export interface BenchInput {
   /** OCI image layout directory; its one image is named `bench:latest`. */
   layout: string;
-  /** The same as one tar (an OCI archive, which docker and podman load). */
+  /** The same as one tar, with the manifest.json that docker wants beside the OCI layout. */
   archive: string;
   /** Uncompressed layer tars, lowest first. */
   tars: string[];
@@ -72,7 +72,14 @@ export async function prepareInput(): Promise<BenchInput> {
 }
 
 function tar(file: string, from: string, name: string): void {
-  const fixed = ['--sort=name', '--numeric-owner', '--owner=0', '--group=0', '--format=pax', '--pax-option=delete=atime,delete=ctime'];
+  const fixed = [
+    '--sort=name',
+    '--numeric-owner',
+    '--owner=0',
+    '--group=0',
+    '--format=pax',
+    '--pax-option=delete=atime,delete=ctime',
+  ];
   execFileSync('tar', ['-cf', file, ...fixed, '-C', from, name]);
 }
 
@@ -123,7 +130,11 @@ async function writeLayout(input: BenchInput): Promise<void> {
   };
   const index = { schemaVersion: 2, manifests: [{ mediaType, ...manifest, annotations }] };
   writeFileSync(join(input.layout, 'index.json'), JSON.stringify(index));
-  execFileSync('tar', ['-cf', input.archive, '-C', input.layout, 'oci-layout', 'index.json', 'blobs']);
+  const path = (blob: Blob): string => `blobs/sha256/${blob.digest.slice(7)}`;
+  const legacy = [{ Config: path(config), RepoTags: ['bench:latest'], Layers: layers.map(path) }];
+  writeFileSync(join(input.layout, 'manifest.json'), JSON.stringify(legacy));
+  execFileSync('tar', ['-cf', input.archive, '-C', input.layout, 'oci-layout', 'index.json', 'manifest.json', 'blobs']);
+  rmSync(join(input.layout, 'manifest.json'));
 }
 
 async function hashFile(file: string): Promise<string> {

@@ -36,7 +36,10 @@ export function run(command: string[], options: SpawnOptions = {}): Promise<Samp
       clearInterval(poll);
       const seconds = Number(process.hrtime.bigint() - start) / 1e9;
       if (code === 0) resolve({ seconds, peakMB: peak / 1e6, stdout });
-      else reject(new Error(`${command.join(' ')} ended with ${code ?? signal}\n${stderr.slice(-2000)}${stdout.slice(-500)}`));
+      else
+        reject(
+          new Error(`${command.join(' ')} ended with ${code ?? signal}\n${stderr.slice(-2000)}${stdout.slice(-500)}`),
+        );
     });
   });
 }
@@ -50,9 +53,9 @@ export function median(values: number[]): number {
 export interface Contestant {
   name: string;
   /** Brings about the state that the measured part starts from; not timed. */
-  before?: () => Promise<void>;
+  before?: () => Promise<unknown>;
   /** The measured part. Returns seconds when it measured itself (inside a container), else is timed from outside. */
-  measure: () => Promise<number | void>;
+  measure: () => Promise<number | undefined>;
 }
 
 /** Interleaved rounds: every contestant once a round, in turn. Returns the median seconds by name. */
