@@ -1,0 +1,183 @@
+import { type ByteString, displayName } from '../core/bytes.ts';
+import { ImagoError } from '../core/errors.ts';
+import { cleanLinkTarget, cleanPath } from '../formats/erofs/path.ts';
+import type { TarEntry } from '../formats/tar/entry.ts';
+import { adoptAttributes, impliedDirectory, nodeOf, type TreeNode } from './node.ts';
+import { isAufsRecord, nameMeaning, whiteoutTarget } from './whiteout.ts';
+
+/** A hard link whose source is not in the layer itself, so must be in one below. */
+export interface LowerLink {
+  parent: TreeNode;
+  name: ByteString;
+  path: ByteString;
+  target: ByteString;
+  offset: number;
+}
+
+/** One layer by itself: what it adds, with marks for what it takes away. */
+export interface LayerTree {
+  root: TreeNode;
+  lowerLinks: LowerLink[];
+  /** The directories that carry `opaque` or `whiteouts`. */
+  marked: Set<TreeNode>;
+}
+
+/**
+ * The tree of one layer's tar. Members take effect in order: a later one replaces an earlier one of that name, except
+ * that a directory over a directory keeps its children. Whiteouts speak of lower layers only, in any order.
+ * Throws for names that lead out of the root or through a file (`PATH_TRAVERSAL`, `NOT_A_DIRECTORY`, …).
+ */
+export function readLayerTree(entries: Iterable<TarEntry>, layer: number): LayerTree {
+  const builder = new LayerBuilder(layer);
+  for (const entry of entries) builder.add(entry);
+  return builder.finish();
+}
+
+class LayerBuilder {
+  readonly #root: TreeNode;
+  readonly #marked: Set<TreeNode> = new Set();
+  /** Links whose source did not come before them, by path. */
+  readonly #waiting: Map<ByteString, LowerLink> = new Map();
+  readonly #layer: number;
+  // Members of one directory mostly follow each other.
+  #lastPath: ByteString = '';
+  #lastParent: TreeNode;
+
+  constructor(layer: number) {
+    this.#layer = layer;
+    this.#root = impliedDirectory(layer);
+    this.#lastParent = this.#root;
+  }
+
+  add(entry: TarEntry): void {
+    const path = cleanPath(entry.path, entry.headerOffset);
+    if (path === '') {
+      if (entry.type !== 'directory') throw notDirectory('', entry);
+      adoptAttributes(this.#root, nodeOf(entry, this.#layer));
+      return;
+    }
+    if (isAufsRecord(path)) return;
+    const slash = path.lastIndexOf('/');
+    const parent = this.#directory(slash < 0 ? '' : path.slice(0, slash), entry);
+    const name = slash < 0 ? path : path.slice(slash + 1);
+    const meaning = nameMeaning(name);
+    if (meaning === 'opaque') {
+      parent.opaque = true;
+      this.#marked.add(parent);
+    } else if (meaning === 'whiteout') {
+      this.#addWhiteout(parent, whiteoutTarget(name, entry.headerOffset));
+    } else {
+      this.#addMember(parent, name, path, entry);
+    }
+  }
+
+  /** A forward link is resolved in the layer as it ended up; what is not there must be in a lower one. */
+  finish(): LayerTree {
+    const lowerLinks: LowerLink[] = [];
+    for (const link of this.#waiting.values()) {
+      const source = this.#find(link.target);
+      if (source === undefined) lowerLinks.push(link);
+      else this.#link(link, source);
+    }
+    return { root: this.#root, lowerLinks, marked: this.#marked };
+  }
+
+  #addMember(parent: TreeNode, name: ByteString, path: ByteString, entry: TarEntry): void {
+    // A 0:0 character device is how overlayfs itself writes a whiteout, so a mounted layer can show it as nothing else.
+    if (entry.type === 'char' && entry.devmajor === 0 && entry.devminor === 0) {
+      this.#replace(parent, name, path, undefined);
+      this.#addWhiteout(parent, name);
+      return;
+    }
+    if (entry.type === 'hardlink') {
+      this.#addLink(parent, name, path, entry);
+      return;
+    }
+    const existing = parent.children!.get(name);
+    const node = nodeOf(entry, this.#layer);
+    if (existing?.type === 'directory' && node.type === 'directory') adoptAttributes(existing, node);
+    else this.#replace(parent, name, path, node);
+  }
+
+  #addWhiteout(parent: TreeNode, name: ByteString): void {
+    parent.whiteouts ??= new Set();
+    parent.whiteouts.add(name);
+    this.#marked.add(parent);
+  }
+
+  #replace(parent: TreeNode, name: ByteString, path: ByteString, node: TreeNode | undefined): void {
+    const existing = parent.children!.get(name);
+    // The directory that is remembered may be below the one that goes.
+    if (existing?.type === 'directory') this.#forget();
+    this.#waiting.delete(path);
+    if (node === undefined) parent.children!.delete(name);
+    else parent.children!.set(name, node);
+  }
+
+  #addLink(parent: TreeNode, name: ByteString, path: ByteString, entry: TarEntry): void {
+    const target = cleanLinkTarget(entry.linkname, entry.headerOffset);
+    const link = { parent, name, path, target, offset: entry.headerOffset };
+    const source = this.#find(target);
+    if (source !== undefined) {
+      this.#link(link, source);
+      return;
+    }
+    this.#replace(parent, name, path, undefined);
+    this.#waiting.set(path, link);
+  }
+
+  #link(link: LowerLink, source: TreeNode): void {
+    if (source.type === 'directory') throw linkError('hard link to a directory', link);
+    if (link.parent.children!.get(link.name) === source) return;
+    source.hardlinked = true;
+    this.#replace(link.parent, link.name, link.path, source);
+  }
+
+  #find(path: ByteString): TreeNode | undefined {
+    let node: TreeNode | undefined = this.#root;
+    for (const part of path.split('/')) node = node?.children?.get(part);
+    return node;
+  }
+
+  /** The directory at `path`, implied where no member has described it yet. */
+  #directory(path: ByteString, entry: TarEntry): TreeNode {
+    if (path === this.#lastPath) return this.#lastParent;
+    let node = this.#root;
+    if (path !== '') {
+      for (const part of path.split('/')) {
+        let child = node.children!.get(part);
+        if (child === undefined) {
+          if (nameMeaning(part) !== 'plain') throw notDirectory(path, entry);
+          child = impliedDirectory(this.#layer);
+          node.children!.set(part, child);
+        } else if (child.type !== 'directory') {
+          throw notDirectory(path, entry);
+        }
+        node = child;
+      }
+    }
+    this.#lastPath = path;
+    this.#lastParent = node;
+    return node;
+  }
+
+  #forget(): void {
+    this.#lastPath = '';
+    this.#lastParent = this.#root;
+  }
+}
+
+export function linkError(summary: string, { path, target, offset }: LowerLink): ImagoError {
+  return new ImagoError('BAD_HARDLINK', summary, {
+    path: displayName(path),
+    got: JSON.stringify(displayName(target)),
+    offset,
+  });
+}
+
+function notDirectory(path: ByteString, entry: TarEntry): ImagoError {
+  return new ImagoError('NOT_A_DIRECTORY', `'${displayName(path || '/')}' is not a directory in this layer`, {
+    path: displayName(entry.path),
+    offset: entry.headerOffset,
+  });
+}
