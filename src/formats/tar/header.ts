@@ -13,29 +13,57 @@ export function isZeroBlock(bytes: Uint8Array, at: number): boolean {
   return true;
 }
 
+/** The sum of a block's bytes; `words` are the same memory as `bytes`, where it is aligned. */
+function sumBlock(bytes: Uint8Array, at: number, words: Uint32Array | undefined): number {
+  if (words && at % 4 === 0) {
+    // Two sums of 16 bits side by side: 128 words of twice 255 stay below 2^16.
+    let lanes = 0;
+    for (let i = at / 4, end = i + BLOCK / 4; i < end; i++) {
+      const word = words[i]!;
+      lanes = (lanes + (word & 0x00ff00ff) + ((word >>> 8) & 0x00ff00ff)) | 0;
+    }
+    return (lanes & 0xffff) + (lanes >>> 16);
+  }
+  let sum = 0;
+  for (let i = at; i < at + BLOCK; i++) sum += bytes[i]!;
+  return sum;
+}
+
 /**
  * The checksum of a header: the sum of its bytes, its own field taken as spaces. POSIX says unsigned; some old tars
- * summed signed chars. Throws TAR_BAD_CHECKSUM.
+ * summed signed chars. Throws TAR_BAD_CHECKSUM. `words`: see `wordsOf`.
  */
-export function checkSum(bytes: Uint8Array, at: number, offset: number): void {
-  let sum = 8 * 0x20;
-  let high = 0;
-  for (let i = at; i < at + 148; i++) {
-    sum += bytes[i]!;
-    high += bytes[i]! >> 7;
-  }
-  for (let i = at + 156; i < at + BLOCK; i++) {
-    sum += bytes[i]!;
-    high += bytes[i]! >> 7;
-  }
-  const want = parseOctal(bytes, at + 148, 8);
-  if (want === sum || want === sum - 256 * high) return;
+export function checkSum(bytes: Uint8Array, at: number, words: Uint32Array | undefined, offset: number): void {
+  let sum = sumBlock(bytes, at, words) + 8 * 0x20;
+  for (let i = at + 148; i < at + 156; i++) sum -= bytes[i]!;
+  const got = parseOctal(bytes, at + 148, 8);
+  if (got === sum) return;
+  let signed = sum;
+  for (let i = at; i < at + BLOCK; i++) if (bytes[i]! > 0x7f && (i < at + 148 || i >= at + 156)) signed -= 256;
+  if (got === signed) return;
   throw new ImagoError('TAR_BAD_CHECKSUM', offset === 0 ? 'not a tar archive' : 'corrupted tar header', {
     op: 'read tar',
     offset,
     want: `checksum ${sum.toString(8)}`,
-    got: want === undefined ? 'no number' : want.toString(8),
+    got: got === undefined ? 'no number' : got.toString(8),
   });
+}
+
+/** The 32-bit words of a chunk, undefined where it lies unaligned. */
+export function wordsOf(chunk: Uint8Array): Uint32Array | undefined {
+  return chunk.byteOffset % 4 === 0 ? new Uint32Array(chunk.buffer, chunk.byteOffset, chunk.length >> 2) : undefined;
+}
+
+type Latin1Slice = (this: Uint8Array, start: number, end: number) => ByteString;
+/** Node's own decoder where there is one: five times as fast for longer names. */
+const latin1Slice: Latin1Slice | undefined = (globalThis as { Buffer?: { prototype: { latin1Slice?: Latin1Slice } } })
+  .Buffer?.prototype.latin1Slice;
+
+export function byteText(bytes: Uint8Array, start: number, end: number): ByteString {
+  if (latin1Slice && end - start > 16) return latin1Slice.call(bytes, start, end);
+  let out = '';
+  for (let i = start; i < end; i++) out += String.fromCharCode(bytes[i]!);
+  return out;
 }
 
 export function headerFormat(bytes: Uint8Array, at: number): HeaderFormat {
@@ -48,14 +76,9 @@ export function headerFormat(bytes: Uint8Array, at: number): HeaderFormat {
 
 /** The bytes of a field up to its first NUL. */
 export function readText(bytes: Uint8Array, at: number, length: number): ByteString {
-  if (bytes[at] === 0) return '';
-  let out = '';
-  for (let i = at; i < at + length; i++) {
-    const c = bytes[i]!;
-    if (c === 0) break;
-    out += String.fromCharCode(c);
-  }
-  return out;
+  let end = at;
+  while (end < at + length && bytes[end] !== 0) end++;
+  return end === at ? '' : byteText(bytes, at, end);
 }
 
 export function readPath(bytes: Uint8Array, at: number, format: HeaderFormat): ByteString {

@@ -1,7 +1,7 @@
-import { type ByteString, latin1 } from '../../core/bytes.ts';
+import type { ByteString } from '../../core/bytes.ts';
 import { ImagoError } from '../../core/errors.ts';
 import type { TarEntry } from './entry.ts';
-import { BLOCK, checkSum, headerFormat, isZeroBlock, readNumber, readText } from './header.ts';
+import { BLOCK, byteText, checkSum, headerFormat, isZeroBlock, readNumber, readText, wordsOf } from './header.ts';
 import { TAR_LIMITS, type TarLimits } from './limits.ts';
 import { buildEntry, chooseKind } from './member.ts';
 import { type PaxFields, paxError, readPaxRecords } from './pax.ts';
@@ -53,7 +53,9 @@ export class TarScanner {
   #state: number = HEADER;
   /** A block that is split over chunks. */
   readonly #block: Uint8Array = new Uint8Array(BLOCK);
+  readonly #blockWords: Uint32Array | undefined = wordsOf(this.#block);
   #filled = 0;
+  #words: Uint32Array | undefined;
   /** Bytes of whole blocks still to come in state DATA. */
   #remaining = 0;
   #tailLength = 0;
@@ -61,10 +63,13 @@ export class TarScanner {
   /** Start of the first header block of the member being read; -1 between members. */
   #headerOffset = -1;
 
-  #extension: Uint8Array = this.#block;
+  /** Kept and grown: a tar may have an extension header for every member. */
+  #extension: Uint8Array = new Uint8Array(4096);
   #extensionType = 0;
   #extensionFilled = 0;
+  /** Size of the body, and the same in whole blocks. */
   #extensionSize = 0;
+  #extensionStored = 0;
   #longName: ByteString | undefined;
   #longLink: ByteString | undefined;
   #pax: PaxFields | undefined;
@@ -109,6 +114,7 @@ export class TarScanner {
   push(chunk: Uint8Array): void {
     const length = chunk.length;
     let at = 0;
+    this.#words = wordsOf(chunk);
     while (at < length) {
       if (this.#state === DATA) at = this.#takeData(chunk, at);
       else if (this.#state === EXTENSION) at = this.#takeExtension(chunk, at);
@@ -117,7 +123,7 @@ export class TarScanner {
         return;
       } else if (this.#filled === 0 && length - at >= BLOCK) {
         this.#offset += BLOCK;
-        this.#takeBlock(chunk, at);
+        this.#takeBlock(chunk, at, this.#words);
         at += BLOCK;
       } else {
         const count = Math.min(BLOCK - this.#filled, length - at);
@@ -128,8 +134,8 @@ export class TarScanner {
         if (this.#filled < BLOCK) return;
         this.#filled = 0;
         // Views of a block that is used again would change under the handler's hands.
-        if (this.#state === TAIL) this.#takeBlock(this.#block.slice(), 0);
-        else this.#takeBlock(this.#block, 0);
+        if (this.#state === TAIL) this.#takeBlock(this.#block.slice(), 0, undefined);
+        else this.#takeBlock(this.#block, 0, this.#blockWords);
       }
     }
   }
@@ -150,7 +156,7 @@ export class TarScanner {
     throw new ImagoError('TAR_TRUNCATED', 'tar ends inside a member', {
       op: 'read tar',
       offset: this.#offset,
-      want: `${state === EXTENSION ? this.#extension.length - this.#extensionFilled : missing} more bytes`,
+      want: `${state === EXTENSION ? this.#extensionStored - this.#extensionFilled : missing} more bytes`,
       got: 'the end of the input',
     });
   }
@@ -169,17 +175,17 @@ export class TarScanner {
   }
 
   #takeExtension(chunk: Uint8Array, at: number): number {
-    const count = Math.min(this.#extension.length - this.#extensionFilled, chunk.length - at);
+    const count = Math.min(this.#extensionStored - this.#extensionFilled, chunk.length - at);
     this.#extension.set(chunk.subarray(at, at + count), this.#extensionFilled);
     this.#extensionFilled += count;
     this.#offset += count;
-    if (this.#extensionFilled === this.#extension.length) this.#endExtension();
+    if (this.#extensionFilled === this.#extensionStored) this.#endExtension();
     return at + count;
   }
 
   /** `bytes[at..at+512]` is the block that ends at #offset. */
-  #takeBlock(bytes: Uint8Array, at: number): void {
-    if (this.#state === HEADER) this.#takeHeader(bytes, at);
+  #takeBlock(bytes: Uint8Array, at: number, words: Uint32Array | undefined): void {
+    if (this.#state === HEADER) this.#takeHeader(bytes, at, words);
     else if (this.#state === TAIL) this.#endTail(bytes, at, false);
     else if (this.#state === GNU_MAP) {
       readGnuSparse(bytes, at, 21, this.#numbers, this.#headerOffset);
@@ -196,7 +202,7 @@ export class TarScanner {
     }
   }
 
-  #takeHeader(bytes: Uint8Array, at: number): void {
+  #takeHeader(bytes: Uint8Array, at: number, words: Uint32Array | undefined): void {
     const start = this.#offset - BLOCK;
     if (bytes[at] === 0 && isZeroBlock(bytes, at)) {
       if (this.#headerOffset >= 0) {
@@ -205,7 +211,7 @@ export class TarScanner {
       this.#state = END;
       return;
     }
-    checkSum(bytes, at, start);
+    checkSum(bytes, at, words, start);
     const kind = chooseKind(bytes[at + 156]!, start);
     const size = readNumber(bytes, at + 124, 12, 'size', start);
     if (kind === 'skip') {
@@ -247,7 +253,8 @@ export class TarScanner {
     this.#extensionType = type;
     this.#extensionSize = size;
     this.#extensionFilled = 0;
-    this.#extension = new Uint8Array(Math.ceil(size / BLOCK) * BLOCK);
+    this.#extensionStored = Math.ceil(size / BLOCK) * BLOCK;
+    if (this.#extension.length < this.#extensionStored) this.#extension = new Uint8Array(this.#extensionStored);
     if (size === 0) this.#endExtension();
     else this.#state = EXTENSION;
   }
@@ -257,14 +264,13 @@ export class TarScanner {
     const body = this.#extension;
     const size = this.#extensionSize;
     const type = this.#extensionType;
-    this.#extension = this.#block;
     if (type === 0x4c) this.#longName = readText(body, 0, size);
     else if (type === 0x4b) this.#longLink = readText(body, 0, size);
     else {
       const global = type === 0x67;
       const fields = global ? (this.#globals ?? {}) : (this.#pax ?? copyFields(this.#globals));
-      const offset = this.#offset - body.length;
-      readPaxRecords(latin1(body.subarray(0, size)), fields, { offset, global, limits: this.#limits });
+      const offset = this.#offset - this.#extensionStored;
+      readPaxRecords(byteText(body, 0, size), fields, { offset, global, limits: this.#limits });
       if (global) this.#globals = fields;
       else this.#pax = fields;
     }
