@@ -1,0 +1,143 @@
+import { DockerfileError, type LineRange, withSuggestion } from './errors.ts';
+import type { Heredoc } from './heredoc.ts';
+import { parseJsonWords, splitFirst, splitQuoted, splitSpaces, takeFlags } from './words.ts';
+
+/** An instruction with its words, not yet checked for what it means. */
+export interface RawInstruction extends LineRange {
+  /** In capitals. */
+  name: InstructionName;
+  /** The logical line: continuations joined, comments gone. */
+  source: string;
+  flags: string[];
+  /** Words as the instruction splits them; one word for instructions that take the rest of the line. */
+  args: string[];
+  /** ENV and LABEL. `legacy` where a space stands for `=`. */
+  pairs: { key: string; value: string; legacy: boolean }[];
+  /** The arguments were a JSON array. */
+  json: boolean;
+  heredocs: Heredoc[];
+  /** ONBUILD's instruction. */
+  trigger?: RawInstruction;
+  /** Comment lines right above. */
+  comments: string[];
+}
+
+export type InstructionName = (typeof INSTRUCTION_NAMES)[number];
+
+export const INSTRUCTION_NAMES = [
+  'ADD',
+  'ARG',
+  'CMD',
+  'COPY',
+  'ENTRYPOINT',
+  'ENV',
+  'EXPOSE',
+  'FROM',
+  'HEALTHCHECK',
+  'LABEL',
+  'MAINTAINER',
+  'ONBUILD',
+  'RUN',
+  'SHELL',
+  'STOPSIGNAL',
+  'USER',
+  'VOLUME',
+  'WORKDIR',
+] as const;
+
+/** How an instruction splits its arguments; parser/parser.go of BuildKit has the same table. */
+type Form = 'rest' | 'words' | 'quoted' | 'pairs' | 'json' | 'jsonOrWords' | 'health' | 'trigger';
+const FORMS: Record<InstructionName, Form> = {
+  ADD: 'jsonOrWords',
+  ARG: 'quoted',
+  CMD: 'json',
+  COPY: 'jsonOrWords',
+  ENTRYPOINT: 'json',
+  ENV: 'pairs',
+  EXPOSE: 'words',
+  FROM: 'words',
+  HEALTHCHECK: 'health',
+  LABEL: 'pairs',
+  MAINTAINER: 'rest',
+  ONBUILD: 'trigger',
+  RUN: 'json',
+  SHELL: 'json',
+  STOPSIGNAL: 'rest',
+  USER: 'rest',
+  VOLUME: 'jsonOrWords',
+  WORKDIR: 'rest',
+};
+
+export function parseRaw(text: string, escapeChar: string, at: LineRange, comments: string[] = []): RawInstruction {
+  const source = text.trim();
+  const [word, line = ''] = splitFirst(source);
+  const name = word.toUpperCase() as InstructionName;
+  const form = FORMS[name];
+  if (form === undefined) {
+    throw new DockerfileError(withSuggestion(`unknown instruction: ${word}`, word, INSTRUCTION_NAMES), at);
+  }
+  const { flags, rest } = takeFlags(line, escapeChar);
+  const raw: RawInstruction = { ...at, name, source, flags, args: [], pairs: [], json: false, heredocs: [], comments };
+  fillArguments(raw, form, rest.trim(), escapeChar);
+  return raw;
+}
+
+function fillArguments(raw: RawInstruction, form: Form, rest: string, escapeChar: string): void {
+  switch (form) {
+    case 'rest':
+      raw.args = rest === '' ? [] : [rest];
+      break;
+    case 'words':
+      raw.args = splitSpaces(rest);
+      break;
+    case 'quoted':
+      raw.args = splitQuoted(rest, escapeChar);
+      break;
+    case 'pairs':
+      raw.pairs = splitPairs(raw, rest, escapeChar);
+      break;
+    case 'trigger':
+      if (rest !== '') raw.trigger = parseRaw(rest, escapeChar, raw);
+      break;
+    case 'health': {
+      const [kind, command = ''] = splitFirst(rest);
+      fillJson(raw, command, false);
+      if (kind !== '') raw.args.unshift(kind);
+      break;
+    }
+    default:
+      fillJson(raw, rest, form === 'jsonOrWords');
+  }
+}
+
+function fillJson(raw: RawInstruction, rest: string, words: boolean): void {
+  let json: string[] | undefined;
+  try {
+    json = parseJsonWords(rest);
+  } catch (error) {
+    throw new DockerfileError((error as Error).message, raw);
+  }
+  raw.json = json !== undefined;
+  raw.args = json ?? (words ? splitSpaces(rest) : rest === '' ? [] : [rest]);
+}
+
+/** `KEY=value …`, or the old `KEY value` where the first word has no `=`. */
+function splitPairs(raw: RawInstruction, rest: string, escapeChar: string): RawInstruction['pairs'] {
+  const words = splitQuoted(rest, escapeChar);
+  if (words.length === 0) return [];
+  if (!words[0]!.includes('=')) {
+    const [key, value] = splitFirst(rest);
+    if (value === undefined) throw new DockerfileError(`${raw.name} must have two arguments`, raw);
+    return [{ key, value, legacy: true }];
+  }
+  return words.map((word) => {
+    const equals = word.indexOf('=');
+    if (equals < 0) {
+      throw new DockerfileError(
+        `Syntax error - can't find = in ${JSON.stringify(word)}. Must be of the form: name=value`,
+        raw,
+      );
+    }
+    return { key: word.slice(0, equals), value: word.slice(equals + 1), legacy: false };
+  });
+}
