@@ -54,6 +54,8 @@ export interface Command {
   stopAtPositional?: boolean;
   /** What the shell completes positional arguments with; a list has one item a position, the last one repeats. */
   complete?: Completion | readonly Completion[];
+  /** Exit status of errors that bring none of their own (default 1; `run` has Docker's 125). */
+  failureStatus?: number;
   /** Returns the exit status. Throw `ImagoError` for anything that failed. */
   run(context: CommandContext): number | Promise<number>;
 }

@@ -15,7 +15,7 @@ export interface RegistryEntry {
 /** Every command by its name, in the order of the help; two words for a subcommand. One dynamic import = one chunk. */
 export const registry: Readonly<Record<string, RegistryEntry>> = {
   version: {
-    summary: 'Show the versions of Imago and of the parts it uses',
+    summary: 'Show the versions of Imago and of what it runs on',
     group: 'system',
     load: () => import('./commands/version.ts'),
   },

@@ -1,0 +1,129 @@
+/**
+ * Bundles src/ into dist/: `node scripts/build.ts [--if-stale] [--types]`.
+ *
+ * dist/ is flat, so that a chunk finds workers and other chunks beside itself (src/system/worker-url.ts):
+ * cli.cjs (src/cli/start.ts), main.js and one chunk a command, index.js (the library), one file for each
+ * *-worker.ts, shared chunks named by their content, types/ with --types, and .stamp.
+ *
+ * Safe at any moment: a file is renamed into place, chunks before the entries that name them, and chunks of earlier
+ * builds stay for an hour, since a command that runs from them may still load one. Builds at once wait for each other.
+ */
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+import { build } from 'rolldown';
+import { lockSync } from '../src/system/files.ts';
+
+const ROOT: string = join(import.meta.dirname, '..');
+const DIST: string = join(ROOT, 'dist');
+const STAMP: string = join(DIST, '.stamp');
+const KEEP_OLD_CHUNKS_MS = 3_600_000;
+
+const flags: ReadonlySet<string> = new Set(process.argv.slice(2));
+mkdirSync(DIST, { recursive: true });
+const lock: number = openSync(join(DIST, '.lock'), 'w');
+lockSync(lock, 'exclusive');
+try {
+  if (!flags.has('--if-stale') || isStale()) await buildAll();
+  if (flags.has('--types')) buildTypes();
+} catch (error) {
+  // Rolldown's own message has the file and the line.
+  process.stderr.write(`build: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+} finally {
+  closeSync(lock);
+}
+
+/** The same question as in bin/imago. */
+function isStale(): boolean {
+  if (!existsSync(STAMP)) return true;
+  const built = statSync(STAMP).mtimeMs;
+  const sources = ['package.json', 'scripts/build.ts', 'src', ...globSync('src/**', { cwd: ROOT })];
+  return sources.some((path) => statSync(join(ROOT, path)).mtimeMs > built);
+}
+
+async function buildAll(): Promise<void> {
+  // A source changed while the build runs must look newer than the stamp.
+  const started = new Date();
+  const temporary = mkdtempSync(join(DIST, '.build-'));
+  try {
+    await bundle(temporary);
+    install(temporary);
+    writeFileSync(`${temporary}/.stamp`, '');
+    utimesSync(`${temporary}/.stamp`, started, started);
+    renameSync(`${temporary}/.stamp`, STAMP);
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+async function bundle(dir: string): Promise<void> {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  const shared = {
+    cwd: ROOT,
+    platform: 'node' as const,
+    logLevel: 'warn' as const,
+    transform: { define: { IMAGO_VERSION: JSON.stringify(version) }, target: 'node24' },
+  };
+  const input: Record<string, string> = { main: 'src/cli/main.ts' };
+  if (existsSync(join(ROOT, 'src/index.ts'))) input.index = 'src/index.ts';
+  for (const worker of globSync('src/**/*-worker.ts', { cwd: ROOT })) {
+    const name = basename(worker, '.ts');
+    if (name in input) throw new Error(`two workers are called ${name}: ${input[name]} and ${worker}`);
+    input[name] = worker;
+  }
+  await build({
+    ...shared,
+    input,
+    external: [/^koffi$/, /^@koromix\//],
+    output: { dir, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' },
+  });
+  await build({
+    ...shared,
+    input: { cli: 'src/cli/start.ts' },
+    external: ['./main.js'],
+    output: { dir, format: 'cjs', entryFileNames: '[name].cjs' },
+  });
+}
+
+/** Moves the files of a finished build into dist/, and drops what older builds left and nobody can still need. */
+function install(from: string): void {
+  const isChunk = (name: string) => /-[\w-]{8}\.js$/.test(name);
+  const names = readdirSync(from).sort((a, b) => Number(isChunk(b)) - Number(isChunk(a)));
+  for (const name of names) renameSync(join(from, name), join(DIST, name));
+  const current = new Set([...names, '.stamp', '.lock', 'types', basename(from)]);
+  for (const name of readdirSync(DIST)) {
+    const path = join(DIST, name);
+    if (!current.has(name) && statSync(path).mtimeMs < Date.now() - KEEP_OLD_CHUNKS_MS) {
+      rmSync(path, { recursive: true, force: true });
+    }
+  }
+}
+
+function buildTypes(): void {
+  const out = mkdtempSync(join(DIST, '.types-'));
+  const { status } = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--outDir', out], {
+    cwd: ROOT,
+    stdio: 'inherit',
+  });
+  if (status !== 0) {
+    rmSync(out, { recursive: true, force: true });
+    throw new Error('the declarations were not built');
+  }
+  rmSync(join(DIST, 'types'), { recursive: true, force: true });
+  renameSync(out, join(DIST, 'types'));
+}
