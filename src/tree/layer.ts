@@ -1,9 +1,9 @@
 import { type ByteString, displayName } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import { cleanLinkTarget, cleanPath } from '../formats/erofs/path.ts';
+import { AUFS_LINKS, parseMarker } from '../formats/erofs/whiteout.ts';
 import type { TarEntry } from '../formats/tar/entry.ts';
 import { adoptAttributes, impliedDirectory, nodeOf, type TreeNode } from './node.ts';
-import { isAufsRecord, nameMeaning, whiteoutTarget } from './whiteout.ts';
 
 /** A hard link whose source is not in the layer itself, so must be in one below. */
 export interface LowerLink {
@@ -38,6 +38,8 @@ class LayerBuilder {
   readonly #marked: Set<TreeNode> = new Set();
   /** Links whose source did not come before them, by path. */
   readonly #waiting: Map<ByteString, LowerLink> = new Map();
+  /** Files that aufs kept for hard links, which are no names of the image. */
+  readonly #aufsLinks: Map<ByteString, TreeNode> = new Map();
   readonly #layer: number;
   // Members of one directory mostly follow each other.
   #lastPath: ByteString = '';
@@ -56,18 +58,19 @@ class LayerBuilder {
       adoptAttributes(this.#root, nodeOf(entry, this.#layer));
       return;
     }
-    if (isAufsRecord(path)) return;
-    const slash = path.lastIndexOf('/');
-    const parent = this.#directory(slash < 0 ? '' : path.slice(0, slash), entry);
-    const name = slash < 0 ? path : path.slice(slash + 1);
-    const meaning = nameMeaning(name);
-    if (meaning === 'opaque') {
-      parent.opaque = true;
-      this.#marked.add(parent);
-    } else if (meaning === 'whiteout') {
-      this.#addWhiteout(parent, whiteoutTarget(name, entry.headerOffset));
-    } else {
-      this.#addMember(parent, name, path, entry);
+    const marker = parseMarker(path, entry.headerOffset);
+    if (marker === undefined) {
+      const slash = path.lastIndexOf('/');
+      const parent = this.#directory(slash < 0 ? '' : path.slice(0, slash), entry);
+      this.#addMember(parent, slash < 0 ? path : path.slice(slash + 1), path, entry);
+    } else if (marker.kind === 'opaque') {
+      const directory = this.#directory(marker.parent, entry);
+      directory.opaque = true;
+      this.#marked.add(directory);
+    } else if (marker.kind === 'whiteout') {
+      this.#addWhiteout(this.#directory(marker.parent, entry), marker.name);
+    } else if (path.startsWith(AUFS_LINKS) && entry.type !== 'hardlink') {
+      this.#aufsLinks.set(path, nodeOf(entry, this.#layer));
     }
   }
 
@@ -117,11 +120,12 @@ class LayerBuilder {
   #addLink(parent: TreeNode, name: ByteString, path: ByteString, entry: TarEntry): void {
     const target = cleanLinkTarget(entry.linkname, entry.headerOffset);
     const link = { parent, name, path, target, offset: entry.headerOffset };
-    const source = this.#find(target);
+    const source = this.#aufsLinks.get(target) ?? this.#find(target);
     if (source !== undefined) {
       this.#link(link, source);
       return;
     }
+    if (target === path) throw linkError('hard link to itself', link);
     this.#replace(parent, name, path, undefined);
     this.#waiting.set(path, link);
   }
@@ -147,7 +151,6 @@ class LayerBuilder {
       for (const part of path.split('/')) {
         let child = node.children!.get(part);
         if (child === undefined) {
-          if (nameMeaning(part) !== 'plain') throw notDirectory(path, entry);
           child = impliedDirectory(this.#layer);
           node.children!.set(part, child);
         } else if (child.type !== 'directory') {

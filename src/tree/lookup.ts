@@ -30,10 +30,8 @@ export function resolvePath(
   while (todo.length > 0) {
     const part = todo.pop()!;
     const here = nodes.at(-1)!;
-    if (part === '' || part === '.') {
-      if (here.type !== 'directory') return undefined;
-      continue;
-    }
+    if (here.type !== 'directory') return undefined;
+    if (part === '' || part === '.') continue;
     if (part === '..') {
       if (nodes.length > 1) {
         nodes.pop();
@@ -41,9 +39,9 @@ export function resolvePath(
       }
       continue;
     }
-    const child = here.children?.get(part);
+    const child = here.children!.get(part);
     if (child === undefined) return undefined;
-    const last = todo.every((rest) => rest === '');
+    const last = todo.length === 0;
     if (child.type === 'symlink' && links !== 'none' && (!last || links === 'all')) {
       if (++followed > MAX_LINKS || child.linkname === '') return undefined;
       if (child.linkname.startsWith('/')) {
@@ -55,7 +53,6 @@ export function resolvePath(
     }
     nodes.push(child);
     names.push(part);
-    if (last && child.type !== 'directory') break;
   }
   return { path: names.join('/'), node: nodes.at(-1)! };
 }

@@ -72,7 +72,8 @@ export function nodeOf(entry: TarEntry, layer: number): TreeNode {
   const device = type === 'char' || type === 'block';
   return {
     type,
-    mode: entry.mode,
+    // The kernel gives symlinks 0777 and ignores what a tar says.
+    mode: type === 'symlink' ? 0o777 : entry.mode,
     uid: entry.uid,
     gid: entry.gid,
     mtime: entry.mtime,

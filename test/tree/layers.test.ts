@@ -151,7 +151,8 @@ const REFUSED: [layers: string[], code: string][] = [
   [['d/', 'b=>d'], 'BAD_HARDLINK'],
   [['.wh.'], 'BAD_WHITEOUT'],
   [['a/.wh...'], 'BAD_WHITEOUT'],
-  [['.wh.a/b'], 'NOT_A_DIRECTORY'],
+  [['.wh.a/b'], 'BAD_WHITEOUT'],
+  [['a=>a'], 'BAD_HARDLINK'],
   [[`${'n'.repeat(300)}`], 'NAME_TOO_LONG'],
 ];
 
