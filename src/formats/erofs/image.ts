@@ -67,9 +67,9 @@ function writeSuperblock(image: Uint8Array, root: Directory, inodes: number, opt
   view.setUint32(16, inodes, true);
   view.setUint32(36, image.length / BLOCK, true);
   image.set(options.uuid, SUPER_OFFSET + 48);
-  view.setUint32(80, INCOMPAT_CHUNKED_FILE | INCOMPAT_DEVICE_TABLE, true);
+  view.setUint32(80, INCOMPAT_CHUNKED_FILE | (options.devices.length > 0 ? INCOMPAT_DEVICE_TABLE : 0), true);
   view.setUint16(86, options.devices.length, true);
-  view.setUint16(88, SLOT_TABLE, true);
+  view.setUint16(88, options.devices.length > 0 ? SLOT_TABLE : 0, true);
   // Covers the rest of the superblock's block, so also the first device slots.
   view.setUint32(4, crc32c(image.subarray(SUPER_OFFSET, SUPER_OFFSET + BLOCK)), true);
 }

@@ -6,7 +6,7 @@ import { type LayerFacts, settleLayer } from './facts.ts';
 import { writeImage } from './image.ts';
 import { type Directory, Inode, isDirectory, isUnresolved } from './inode.ts';
 import { LayerTree, unresolvedLink } from './layer-tree.ts';
-import { type OwnMember, setAttributes, setContent } from './member.ts';
+import { isOwn, type OwnMember, setAttributes, setContent } from './member.ts';
 import { cleanLinkTarget, cleanPath, pathError } from './path.ts';
 import { layerUuid } from './uuid.ts';
 import { AUFS_LINKS, parseMarker } from './whiteout.ts';
@@ -81,7 +81,10 @@ export class IndexBuilder {
   }
 
   #addEntry(path: ByteString, entry: TarEntry): void {
-    if (path === '') return this.#addRoot(entry);
+    if (path === '') {
+      this.#addRoot(entry);
+      return;
+    }
     const slash = path.lastIndexOf('/');
     const parent = this.#tree.directory(slash < 0 ? '' : path.slice(0, slash), entry.headerOffset);
     const name = path.slice(slash + 1);
@@ -139,10 +142,6 @@ export class IndexBuilder {
   readonly #onDropped = (): void => {
     this.#droppedXattrs++;
   };
-}
-
-function isOwn(entry: TarEntry): entry is OwnMember {
-  return entry.type !== 'hardlink';
 }
 
 function addWhiteout(parent: Directory, name: ByteString): void {

@@ -18,8 +18,14 @@ type MemberType = Exclude<TarEntryType, 'hardlink'>;
 /** A member that has an inode of its own. */
 export type OwnMember = TarEntry & { type: MemberType };
 
+export function isOwn(entry: TarEntry): entry is OwnMember {
+  return entry.type !== 'hardlink';
+}
+
+type Attributes = Pick<OwnMember, 'type' | 'path' | 'headerOffset' | 'mode' | 'uid' | 'gid' | 'mtime' | 'xattrs'>;
+
 /** Owner, mode, time and attributes of a member, onto an inode of its kind. */
-export function setAttributes(inode: Inode, entry: OwnMember, onDropped: (name: ByteString) => void): void {
+export function setAttributes(inode: Inode, entry: Attributes, onDropped: (name: ByteString) => void): void {
   // The kernel gives symlinks 0777 and ignores what a tar says.
   inode.mode = TYPE_BITS[entry.type] | (entry.type === 'symlink' ? 0o777 : entry.mode & 0o7777);
   inode.uid = checkOwner(entry, entry.uid);
@@ -31,7 +37,7 @@ export function setAttributes(inode: Inode, entry: OwnMember, onDropped: (name: 
 }
 
 /** 2^32−1 means "nobody" to the kernel: such an inode could not even be deleted. */
-function checkOwner(entry: TarEntry, id: number): number {
+function checkOwner(entry: Attributes, id: number): number {
   if (Number.isInteger(id) && id >= 0 && id < 0xffffffff) return id;
   throw pathError('BAD_OWNER', 'owner outside of 0..4294967294', entry.path, entry.headerOffset, id);
 }
