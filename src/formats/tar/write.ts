@@ -68,7 +68,7 @@ export function encodeHeader(member: TarMember): Uint8Array {
   const block = new Uint8Array(BLOCK);
   const directory = member.type === 'directory';
   const path = directory && !member.path.endsWith('/') ? `${member.path}/` : member.path;
-  const map = member.sparse ? sparseMap(member.sparse) : undefined;
+  const map = member.sparse ? sparseMap(member.sparse, member.size ?? 0) : undefined;
   const size = storedSize(member) + (map?.length ?? 0);
   if (map) {
     records.push(['GNU.sparse.major', '1'], ['GNU.sparse.minor', '0'], ['GNU.sparse.name', path]);
@@ -195,8 +195,11 @@ function putChecksum(block: Uint8Array): void {
   putText(block, 148, 8, `${sum.toString(8).padStart(6, '0')}\0 `);
 }
 
-function sparseMap(segments: { offset: number; length: number }[]): Uint8Array {
-  const text = `${segments.length}\n${segments.map((s) => `${s.offset}\n${s.length}\n`).join('')}`;
+/** GNU tar makes a file that ends in a hole no longer than its last segment, so an empty one marks the end. */
+function sparseMap(segments: { offset: number; length: number }[], size: number): Uint8Array {
+  const last = segments.at(-1);
+  const all = last && last.offset + last.length === size ? segments : [...segments, { offset: size, length: 0 }];
+  const text = `${all.length}\n${all.map((s) => `${s.offset}\n${s.length}\n`).join('')}`;
   const out = new Uint8Array(text.length + padding(text.length));
   putText(out, 0, text.length, text);
   return out;
