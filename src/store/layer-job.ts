@@ -1,0 +1,82 @@
+import type { Digest, DigestAlgorithm } from '../core/digest.ts';
+import type { LayerFacts } from '../formats/erofs/facts.ts';
+import type { Compression } from '../system/compression.ts';
+
+/** Where a job's bytes come from. Plain data: jobs cross threads. */
+export type JobInput =
+  | { kind: 'file'; path: string; offset: number; length: number }
+  | { kind: 'ring'; ring: SharedArrayBuffer }
+  | { kind: 'bytes'; bytes: Uint8Array };
+
+/** Turn a (compressed) tar into the synced files of a layer in a directory: `TAR`, `LAYER`/layer.erofs, layer.json. */
+export interface IngestJob {
+  kind: 'ingest';
+  input: JobInput;
+  compression: Extract<Compression, 'none' | 'gzip' | 'zstd'>;
+  directory: string;
+  /** Keep the compressed bytes too, as `COMPRESSED`. */
+  keep: boolean;
+  /** Algorithm of the DiffID. */
+  algorithm: DigestAlgorithm;
+  /** Algorithm of the digest over the bytes as they came. */
+  sourceAlgorithm: DigestAlgorithm;
+  /** What must come out; checked before anything heavy is synced. */
+  expect: { digest?: Digest; size?: number; diffId?: Digest };
+}
+
+/** Read a tar that is in the store and make its index anew. */
+export interface ReindexJob {
+  kind: 'reindex';
+  path: string;
+  algorithm: DigestAlgorithm;
+  /** Write the files of the layer into this directory; else only compare with `index`. */
+  directory?: string;
+  /** Path of the index as it is. */
+  index?: string;
+}
+
+/** Hash a file. */
+export interface HashJob {
+  kind: 'hash';
+  path: string;
+  algorithm: DigestAlgorithm;
+}
+
+export type LayerJob = IngestJob | ReindexJob | HashJob;
+
+export interface IngestOutcome {
+  diffId: Digest;
+  tarSize: number;
+  facts: LayerFacts;
+  /** Of the bytes as they came. */
+  source: { digest: Digest; size: number };
+}
+
+export interface ReindexOutcome {
+  diffId: Digest;
+  tarSize: number;
+  facts: LayerFacts;
+  /** `index` has these very bytes. */
+  same: boolean;
+}
+
+export interface HashOutcome {
+  digest: Digest;
+  size: number;
+}
+
+/** layer.json: what is worth knowing of a layer without reading it. */
+export interface LayerRecord {
+  diffId: Digest;
+  tarSize: number;
+  facts: LayerFacts;
+}
+
+export const FILES = {
+  tar: 'tar',
+  compressed: 'compressed',
+  layer: 'layer',
+  index: 'layer.erofs',
+  record: 'layer.json',
+  origins: 'origin.json',
+} as const;

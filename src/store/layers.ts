@@ -1,0 +1,53 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
+import type { LayerFacts } from '../formats/erofs/facts.ts';
+import { missingBlob } from './blobs.ts';
+import { FILES, type LayerRecord } from './layer-job.ts';
+import type { Store } from './store.ts';
+
+/** The layer's tar and its index are in the store. Hold it by a lease before asking. */
+export function hasLayer(store: Store, diffId: Digest): boolean {
+  return store.hasBlob(diffId) && existsSync(join(store.layerDirectory(diffId), FILES.record));
+}
+
+/** Where the layer's tar is: the data device of its index. */
+export function layerTarPath(store: Store, diffId: Digest): string {
+  return store.blobPath(diffId);
+}
+
+export function layerIndexPath(store: Store, diffId: Digest): string {
+  return join(store.layerDirectory(diffId), FILES.index);
+}
+
+/** What ingest found out about a layer. Throws `LAYER_MISSING`. */
+export function layerRecord(store: Store, diffId: Digest): LayerRecord {
+  let text: string;
+  try {
+    text = readFileSync(join(store.layerDirectory(diffId), FILES.record), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw missingLayer(store, diffId);
+    throw error;
+  }
+  try {
+    return JSON.parse(text) as LayerRecord;
+  } catch {
+    throw new ImagoError('LAYER_DAMAGED', 'the record of a layer is damaged', {
+      ref: diffId,
+      remedy: "'imago verify' makes it anew from the layer's tar",
+    });
+  }
+}
+
+export function layerFacts(store: Store, diffId: Digest): LayerFacts {
+  return layerRecord(store, diffId).facts;
+}
+
+export function missingLayer(store: Store, diffId: Digest): ImagoError {
+  const blob = missingBlob(store.root, diffId);
+  const remedy = store.hasBlob(diffId)
+    ? "its tar is there: 'imago verify' makes its index anew"
+    : (blob.details.remedy ?? '');
+  return new ImagoError('LAYER_MISSING', 'layer not found in the store', { want: diffId, remedy, cause: blob });
+}
