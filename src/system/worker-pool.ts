@@ -82,7 +82,8 @@ export class WorkerPool {
       job.reject(job.options.signal.reason);
       return;
     }
-    const worker = this.#idle.pop() ?? new Worker(this.#url);
+    // No flags: those of the program that uses Imago (--input-type, say) need not fit the thread's entry.
+    const worker = this.#idle.pop() ?? new Worker(this.#url, { execArgv: [] });
     this.#count(job, 1);
     worker.removeAllListeners();
     worker.ref();
