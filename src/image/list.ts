@@ -1,7 +1,8 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { selectPlatform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
-import { type Image, readImages } from './image.ts';
+import { defaultPlatform, type Image, readImages } from './image.ts';
 import { isUntagged } from './tags.ts';
 
 /** An image with all its names. */
@@ -17,11 +18,16 @@ export interface DamagedImage {
   error: ImagoError;
 }
 
-/**
- * Every image in the store once, untagged ones included, of an index all platforms that are there.
- * What cannot be read goes to `onDamaged`; without it, it is thrown.
- */
-export function listImages(store: Store, onDamaged?: (damaged: DamagedImage) => void): ListedImage[] {
+export interface ListImagesOptions {
+  /** Of an index, all platforms that are there; else the one that its name stands for. */
+  allPlatforms?: boolean;
+  /** Hears of what cannot be read; without it, that is thrown. */
+  onDamaged?: (damaged: DamagedImage) => void;
+}
+
+/** Every image in the store once, untagged ones included. */
+export function listImages(store: Store, options: ListImagesOptions = {}): ListedImage[] {
+  const { allPlatforms = false, onDamaged } = options;
   const byId = new Map<Digest, ListedImage>();
   const byTarget = new Map<Digest, Image[]>();
   for (const { reference, descriptor } of store.listRefs()) {
@@ -29,6 +35,7 @@ export function listImages(store: Store, onDamaged?: (damaged: DamagedImage) => 
     if (images === undefined) {
       try {
         images = readImages(store, descriptor);
+        if (!allPlatforms && images.length > 1) images = [preferred(images)];
       } catch (error) {
         if (!(error instanceof ImagoError) || onDamaged === undefined) throw error;
         // An artifact is no image, and no damage.
@@ -44,4 +51,8 @@ export function listImages(store: Store, onDamaged?: (damaged: DamagedImage) => 
     }
   }
   return [...byId.values()];
+}
+
+function preferred(images: Image[]): Image {
+  return selectPlatform(defaultPlatform(), images, (image) => image.platform) ?? images[0]!;
 }

@@ -1,0 +1,78 @@
+import type { Image } from '../image/image.ts';
+import { resolveImage } from '../image/resolve.ts';
+import { imageSize } from '../image/sizes.ts';
+import type { Platform } from '../oci/platform.ts';
+import { familiarName, familiarReference, parseReference } from '../oci/reference.ts';
+import type { Store } from '../store/store.ts';
+
+/** An image as `docker inspect` shows it (Engine API v1.47 ImageInspect), with the members that mean something here. */
+export interface ImageInspection {
+  Id: string;
+  RepoTags: string[];
+  RepoDigests: string[];
+  Parent: string;
+  Comment: string;
+  Created: string;
+  DockerVersion: string;
+  Author: string;
+  Config: Record<string, unknown>;
+  Architecture: string;
+  Variant?: string;
+  Os: string;
+  OsVersion?: string;
+  /** Bytes. */
+  Size: number;
+  GraphDriver: { Data: Record<string, string> | null; Name: string };
+  RootFS: { Type: string; Layers: string[] };
+  Metadata: { LastTagTime: string };
+  Descriptor: { mediaType: string; digest: string; size: number };
+}
+
+/** Throws what `resolveImage` throws. */
+export function inspectImage(store: Store, name: string, platform?: Platform): ImageInspection {
+  return describeImage(store, resolveImage(store, name, platform));
+}
+
+export function describeImage(store: Store, image: Image): ImageInspection {
+  const { config } = image;
+  const names = image.references.map((reference) => parseReference(reference, { defaultTag: false }));
+  const repositories = new Set(names.map(familiarName));
+  return {
+    Id: image.id,
+    RepoTags: names
+      .filter((name) => name.tag !== undefined)
+      .map((name) => familiarReference({ ...name, digest: undefined })),
+    RepoDigests: [...repositories].map((name) => `${name}@${image.target.digest}`),
+    Parent: '',
+    Comment: config.history?.at(-1)?.comment ?? '',
+    Created: config.created ?? '',
+    DockerVersion: '',
+    Author: config.author ?? '',
+    Config: describeConfig(config.config ?? {}),
+    Architecture: config.architecture,
+    ...(config.variant ? { Variant: config.variant } : {}),
+    Os: config.os,
+    ...(config['os.version'] ? { OsVersion: config['os.version'] } : {}),
+    Size: imageSize(store, image),
+    GraphDriver: { Data: null, Name: 'imago' },
+    RootFS: { Type: 'layers', Layers: image.diffIds },
+    Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
+    Descriptor: image.target,
+  };
+}
+
+/** The members that scripts ask for are there even where the image does not set them. */
+function describeConfig(config: object): Record<string, unknown> {
+  return {
+    User: '',
+    Env: null,
+    Cmd: null,
+    Entrypoint: null,
+    Volumes: null,
+    WorkingDir: '',
+    ExposedPorts: null,
+    Labels: null,
+    OnBuild: null,
+    ...config,
+  };
+}
