@@ -5,7 +5,7 @@ import type { TarEntry } from '../tar/entry.ts';
 import { writeImage } from './image.ts';
 import { type Directory, Inode, isDirectory } from './inode.ts';
 import { LayerTree } from './layer-tree.ts';
-import { isOwn, type OwnMember, setAttributes, setContent } from './member.ts';
+import { isOwn, setAttributes, setContent } from './member.ts';
 import { patchUuid } from './uuid.ts';
 
 /** A directory as the merged layers should show it. */
