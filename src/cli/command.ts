@@ -52,8 +52,8 @@ export interface Command {
   args: { min: number; max?: number };
   /** Flags end at the first positional argument: what follows belongs to the command in the container. */
   stopAtPositional?: boolean;
-  /** What the shell completes positional arguments with; a list has one item a position, the last one repeats. */
-  complete?: Completion | readonly Completion[];
+  /** What the shell completes positional arguments with; nothing by default. */
+  complete?: Completion;
   /** Exit status of errors that bring none of their own (default 1; `run` has Docker's 125). */
   failureStatus?: number;
   /** Returns the exit status. Throw `ImagoError` for anything that failed. */

@@ -19,4 +19,14 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'system',
     load: () => import('./commands/version.ts'),
   },
+  completion: {
+    summary: 'Print the completion script for bash, zsh or fish',
+    group: 'system',
+    load: () => import('./commands/completion.ts'),
+  },
+  __complete: {
+    summary: 'Print what may stand at the end of a command line',
+    group: 'hidden',
+    load: () => import('./commands/complete.ts'),
+  },
 };

@@ -50,7 +50,7 @@ const FUNCTIONS: Record<string, [min: number, max: number, call: Call]> = {
   pad: [3, 3, (v, before, after) => (v === '' ? '' : ' '.repeat(int(before)) + text(v) + ' '.repeat(int(after)))],
   truncate: [2, 2, (v, length) => Array.from(text(v)).slice(0, int(length)).join('')],
   println: [0, Infinity, (...values) => `${values.map(formatInner).join(' ')}\n`],
-  print: [0, Infinity, (...values) => values.map(formatInner).join('')],
+  print: [0, Infinity, (...values) => print(values)],
   printf: [1, Infinity, (format, ...values) => sprintf(text(format), values)],
   len: [1, 1, (v) => size(v)],
   index: [1, Infinity, (v, ...keys) => keys.reduce(indexValue, v)],
@@ -110,8 +110,18 @@ function sliceValue(value: unknown, from: number, to?: number): unknown {
   return value.slice(from, to);
 }
 
+/** Go's fmt.Print: a space between two operands where neither is a string. */
+function print(values: unknown[]): string {
+  return values.reduce<string>((out, value, i) => {
+    const apart = i > 0 && typeof value !== 'string' && typeof values[i - 1] !== 'string';
+    return out + (apart ? ' ' : '') + formatInner(value);
+  }, '');
+}
+
 function same(a: unknown, b: unknown): boolean {
-  return a === b || (a == null && b == null);
+  if (a == null || b == null) return a == null && b == null;
+  if (typeof a !== typeof b) throw new TypeError(`can't compare ${formatValue(a)} with ${formatValue(b)}`);
+  return a === b;
 }
 
 function order(a: unknown, b: unknown): number {
@@ -131,7 +141,8 @@ function sprintf(format: string, values: unknown[]): string {
     if (flags.includes('-')) return shown.padEnd(Number(width));
     return shown.padStart(Number(width), flags.includes('0') ? '0' : ' ');
   });
-  return next < values.length ? `${out}%!(EXTRA ${values.slice(next).map(formatInner).join(', ')})` : out;
+  const rest = values.slice(next).map((v) => `${typeof v === 'number' ? 'int' : typeof v}=${formatInner(v)}`);
+  return rest.length > 0 ? `${out}%!(EXTRA ${rest.join(', ')})` : out;
 }
 
 function formatVerb(verb: string, value: unknown, precision?: number): string {
