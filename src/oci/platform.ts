@@ -15,7 +15,7 @@ const SYSTEMS = new Set(
 const ARCHITECTURES = new Set(
   '386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm'.split(' '),
 );
-const PART = /^[A-Za-z0-9_.-]+$/;
+const PART = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
 /** Other names of the same things → the ones Go uses. As containerd/platforms v1.0.0, database.go. */
 export function normalizePlatform(platform: Platform): Platform {
