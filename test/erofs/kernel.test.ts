@@ -29,7 +29,7 @@ function compareMounted(tar: string, extract: (tar: string, into: string) => voi
       assert.ok(got.delete(path) && want.delete(path));
     }
     assert.equal(compareTrees(got, want), '');
-    assert.ok(got.size > 100);
+    assert.ok(got.size > 1);
   } finally {
     umount(mounted, MNT_DETACH);
     rmSync(into, { recursive: true });
