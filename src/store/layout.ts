@@ -43,3 +43,8 @@ export function digestOfName(name: string): Digest | undefined {
   if (/^[0-9a-f]{128}$/.test(name)) return `sha512:${name}`;
   return undefined;
 }
+
+/** Where verify put the damaged bytes of a blob; the report is beside it, with .json behind the name. */
+export function quarantinePath(root: string, digest: Digest): string {
+  return join(root, 'quarantine', directoryName(digest));
+}

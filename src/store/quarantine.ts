@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
-import { directoryName } from './layout.ts';
+import { quarantinePath } from './layout.ts';
 
 /** What verify knew about a damaged blob when it set it aside; written beside it as <name>.json. */
 export interface QuarantineReport {
@@ -16,10 +15,6 @@ export interface QuarantineReport {
   remedy: string;
   /** ISO 8601. */
   found: string;
-}
-
-export function quarantinePath(root: string, digest: Digest): string {
-  return join(root, 'quarantine', directoryName(digest));
 }
 
 export function findQuarantined(root: string, digest: Digest): QuarantineReport | undefined {
