@@ -55,6 +55,11 @@ export function standardOutput(): NodeJS.WriteStream {
   return process.stdout;
 }
 
+/** Waits until what was printed is with the system; a closed pipe ends the process here at the latest. */
+export async function flushOutput(): Promise<void> {
+  if (watched) await new Promise<void>((done) => process.stdout.write('', () => done()));
+}
+
 function catchSignals(): AbortSignal {
   const controller = new AbortController();
   const numbers = { SIGINT: 2, SIGTERM: 15 } as const;

@@ -1,7 +1,7 @@
 import { ImagoError } from '../core/errors.ts';
 import { imagoVersion } from '../system/version.ts';
 import { parseArguments, parseFlags } from './args.ts';
-import { createContext, signalStatus, standardOutput } from './context.ts';
+import { createContext, flushOutput, signalStatus, standardOutput } from './context.ts';
 import { reportError } from './failure.ts';
 import { formatCommandHelp, formatGroupHelp, formatTopHelp, GLOBAL_OPTIONS } from './help.ts';
 import { findCommand, listGroup, suggestCommand } from './lookup.ts';
@@ -14,7 +14,9 @@ interface GlobalOptions {
 
 /** The program: runs `imago WORDS` and ends the process with its status. */
 export async function start(words: readonly string[]): Promise<void> {
-  process.exit(await main(words));
+  const status = await main(words);
+  await flushOutput();
+  process.exit(status);
 }
 
 /** One run of `imago WORDS`. Returns the exit status; errors are printed, not thrown. */
