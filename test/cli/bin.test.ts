@@ -77,9 +77,11 @@ describe('picking a Node', () => {
   test('through symbolic links', { skip: systemNode }, () => {
     const path = [emptyPath(), fakeNode('new', 'v26.1.0')];
     assert.deepEqual(run(join(dir, 'links/imago'), path), { status: 0, text: 'new: a b c\n' });
-    const found = spawnSync('imago', ['x'], { encoding: 'utf8', env: { PATH: [...path, join(dir, 'links')].join(':') } });
-    assert.equal(found.stdout, 'new: x
-');
+    const found = spawnSync('imago', ['x'], {
+      encoding: 'utf8',
+      env: { PATH: [...path, join(dir, 'links')].join(':') },
+    });
+    assert.equal(found.stdout, 'new: x\n');
   });
   test('of several, the first that is new enough', { skip: systemNode }, () => {
     const path = [emptyPath(), fakeNode('old', 'v20.20.2'), fakeNode('odd', 'who knows'), fakeNode('new', 'v24.0.0')];
