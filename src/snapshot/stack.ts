@@ -1,0 +1,75 @@
+import { join } from 'node:path';
+import type { Digest } from '../core/digest.ts';
+import { digestHex } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
+import { chainIds } from '../image/chain.ts';
+import { FILES } from '../store/layer-job.ts';
+import { layerRecord, layerTarPath } from '../store/layers.ts';
+import type { Store } from '../store/store.ts';
+import type { IndexedLayer } from './backend.ts';
+import { PATCH_INDEX, readPatchRecord } from './patch.ts';
+import { mayNeedPatch } from './patch-tree.ts';
+
+/** One lower layer of a root file system: a layer of the image, or a patch over one. */
+export interface StackPart extends IndexedLayer {
+  /** Unique for its contents: `<diffid>` or `p-<chainid>`, in hex. */
+  name: string;
+  /** Its place in the store. */
+  directory: string;
+  /** It has an entry for the root directory. */
+  describesRoot: boolean;
+}
+
+export interface Stack {
+  /** From the bottom. */
+  parts: StackPart[];
+  /** The part that describes the root directory; it need not be among `parts`. */
+  root: StackPart | undefined;
+}
+
+/**
+ * The lower layers that show an image. Layers below one whose root is opaque are left out: overlayfs does not read
+ * that mark on a root. Throws `NOT_PREPARED` where `prepare` was not called before, `LAYER_MISSING`.
+ */
+export function listStack(store: Store, diffIds: readonly Digest[]): Stack {
+  let parts: StackPart[] = [];
+  let root: StackPart | undefined;
+  let chains: Digest[] | undefined;
+  diffIds.forEach((diffId, number) => {
+    const { facts } = layerRecord(store, diffId);
+    const directory = store.layerDirectory(diffId);
+    const layer: StackPart = {
+      name: digestHex(diffId),
+      directory,
+      index: join(directory, FILES.index),
+      tars: [layerTarPath(store, diffId)],
+      describesRoot: !facts.rootImplied,
+    };
+    if (facts.rootOpaque) parts = [];
+    parts.push(layer);
+    if (layer.describesRoot) root = layer;
+    if (!mayNeedPatch(facts) || number === 0) return;
+    chains ??= chainIds(diffIds);
+    const patch = patchPart(store, chains[number]!);
+    if (patch !== undefined) parts.push(patch);
+  });
+  return { parts, root };
+}
+
+function patchPart(store: Store, chainId: Digest): StackPart | undefined {
+  const record = readPatchRecord(store, chainId);
+  if (record === undefined) throw notPrepared(chainId);
+  if (!record.needed) return undefined;
+  const directory = store.chainDirectory(chainId);
+  return {
+    name: `p-${digestHex(chainId)}`,
+    directory,
+    index: join(directory, PATCH_INDEX),
+    tars: record.devices.map((device) => layerTarPath(store, device)),
+    describesRoot: false,
+  };
+}
+
+export function notPrepared(part: string): ImagoError {
+  return new ImagoError('NOT_PREPARED', 'a layer was not made ready for mounting', { op: 'mount', ref: part });
+}
