@@ -1,0 +1,69 @@
+import { closeSync, constants, lstatSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dirname } from 'node:path/posix';
+import { readRootAttributes, writeRootAttributes } from '../snapshot/root-attributes.ts';
+import { SystemError } from '../system/call.ts';
+import { openConfined, statConfined } from '../system/confined.ts';
+
+const O_PATH = 0o10000000;
+
+/** What every container has mounted: directories, and files of /etc. */
+const DIRECTORIES = ['/dev', '/proc', '/sys'];
+const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
+
+/** Which of the mount points that every container needs are not in the root file system open as `root`. */
+export function missingMountPoints(root: number): string[] {
+  return [...DIRECTORIES, ...FILES].filter((path) => statConfined(root, path, 'nofollow') === undefined);
+}
+
+/**
+ * Fills `layer`, an empty directory, as a lower layer that has the missing mount points, so that the runtime need not
+ * make them in the container's writable layer, where `diff` and `commit` would show them. Directories that are there
+ * keep their attributes.
+ */
+export function writeMountPoints(layer: string, root: number, missing: readonly string[]): void {
+  const rootfs = readlinkSync(`/proc/thread-self/fd/${root}`);
+  const made: string[] = [''];
+  for (const path of missing) {
+    const parent = placeInside(root, rootfs, dirname(path));
+    // A symlink that leads nowhere: the runtime follows it in its own way.
+    if (parent === undefined) continue;
+    makeDirectories(layer, parent, made);
+    const place = join(layer, parent, path.slice(path.lastIndexOf('/') + 1));
+    if (FILES.includes(path)) writeFileSync(place, '', { mode: 0o644 });
+    else mkdirSync(place, { mode: 0o755, recursive: true });
+  }
+  // Last, since what is made in a directory changes its time.
+  for (const path of made.reverse()) {
+    const model = lstatSync(join(rootfs, path), { throwIfNoEntry: false });
+    if (model?.isDirectory() === true) writeRootAttributes(join(layer, path), readRootAttributes(join(rootfs, path)));
+  }
+}
+
+/** `path` without symlinks, relative to the root file system; of a missing directory the same path. */
+function placeInside(root: number, rootfs: string, path: string): string | undefined {
+  try {
+    const fd = openConfined(root, path, O_PATH | constants.O_DIRECTORY);
+    try {
+      const place = readlinkSync(`/proc/thread-self/fd/${fd}`);
+      return place === rootfs ? '/' : place.startsWith(`${rootfs}/`) ? place.slice(rootfs.length) : undefined;
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return statConfined(root, path, 'nofollow') === undefined ? path : undefined;
+  }
+}
+
+/** Those on the way to `path`, noted in `made`, parents first. */
+function makeDirectories(layer: string, path: string, made: string[]): void {
+  const parts = path.split('/').filter((part) => part !== '');
+  for (let count = 1; count <= parts.length; count++) {
+    const part = parts.slice(0, count).join('/');
+    const place = join(layer, part);
+    if (lstatSync(place, { throwIfNoEntry: false }) !== undefined) continue;
+    mkdirSync(place, { mode: 0o755 });
+    made.push(part);
+  }
+}

@@ -1,0 +1,88 @@
+import { closeSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ImagoError } from '../core/errors.ts';
+import { createMonitored, findMonitor, startCreated } from '../runtime/conmon.ts';
+import { findProgram, findRuntime, type OciRuntime } from '../runtime/find-runtime.ts';
+import type { Store } from '../store/store.ts';
+import { lockFile } from '../system/lock.ts';
+import { writeBundle } from './bundle.ts';
+import { namePath } from './names.ts';
+import { type ContainerRecord, containerPaths, stateRoot } from './record.ts';
+import { mountRootfs } from './rootfs.ts';
+import { containerState, makeExitDirectory, writeLastStart } from './state.ts';
+import { anonymousVolumes, realizeMounts } from './volumes.ts';
+
+export interface StartOptions {
+  /** Called when the container exists and its process has not run yet: the moment to attach. */
+  beforeStart?: (bundle: string) => void | Promise<void>;
+}
+
+/**
+ * What conmon runs when the container has ended, in its own mount namespace: the runtime forgets the container; with
+ * --rm all of it goes. The overlay is taken off first, or rm would walk into it.
+ * $1 runtime, $2 its state, $3 container, $4 root file system, $5 file of its name, the rest paths.
+ */
+const EXIT_SCRIPT = `
+runtime=$1 state=$2 id=$3 rootfs=$4 name=$5 owner=
+shift 5
+"$runtime" --root "$state" delete --force "$id"
+[ $# -gt 0 ] || exit 0
+umount -l "$rootfs"
+[ -e "$name" ] && read -r owner < "$name"
+[ "$owner" = "$id" ] && rm -f -- "$name"
+exec rm -rf -- "$@"
+`;
+
+/**
+ * Starts a container that conmon holds; this process may end and the container stays. Gives this process a mount
+ * namespace of its own. Throws `ALREADY_RUNNING`, and with exit status 125, 126 or 127 what kept it from starting; the
+ * container is then as before, or with --rm gone.
+ */
+export async function startContainer(store: Store, record: ContainerRecord, options: StartOptions = {}): Promise<void> {
+  const paths = containerPaths(store, record);
+  const runtime = await findRuntime(store.run);
+  findMonitor();
+  using _lock = lockFile(join(paths.directory, 'lock'), 'exclusive');
+  if (containerState(store, record).status === 'running') {
+    throw new ImagoError('ALREADY_RUNNING', `container ${record.name} is running already`, { exitCode: 125 });
+  }
+  rmSync(paths.bundle, { recursive: true, force: true });
+  rmSync(paths.lastStart, { force: true });
+  rmSync(join(paths.exitDirectory, record.id), { force: true });
+  mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
+  makeExitDirectory(paths.exitDirectory);
+  const root = await mountRootfs(store, {
+    ...paths,
+    diffIds: record.image.diffIds,
+    volatile: record.autoRemove,
+  });
+  try {
+    const mounts = await realizeMounts(store, record.mounts, root);
+    writeBundle({ ...record, ...paths, root, mounts });
+  } finally {
+    closeSync(root);
+  }
+  const pid = await createMonitored({
+    id: record.id,
+    runtime,
+    stateRoot: stateRoot(store),
+    bundle: paths.bundle,
+    logPath: paths.log,
+    exitDirectory: paths.exitDirectory,
+    terminal: record.process.terminal,
+    stdin: record.process.stdin,
+    keepStdin: record.process.stdin && !record.process.stdinOnce,
+    exitCommand: exitCommand(store, record, runtime),
+  });
+  writeLastStart(store, record, pid);
+  await options.beforeStart?.(paths.bundle);
+  await startCreated(runtime, stateRoot(store), record.id);
+}
+
+function exitCommand(store: Store, record: ContainerRecord, runtime: OciRuntime): string[] {
+  const paths = containerPaths(store, record);
+  const gone = record.autoRemove ? [paths.bundle, ...anonymousVolumes(store, record.mounts), paths.directory] : [];
+  const shell = findProgram('sh') ?? '/bin/sh';
+  const known = [runtime.path, stateRoot(store), record.id, paths.rootfs, namePath(store, record.name)];
+  return [shell, '-c', EXIT_SCRIPT, 'imago-exit', ...known, ...gone];
+}

@@ -1,0 +1,155 @@
+import { closeSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
+import { selectCapabilities } from '../runtime/capabilities.ts';
+import { checkExecutable } from '../runtime/command.ts';
+import { runtimeFailure } from '../runtime/failure.ts';
+import { findRuntime } from '../runtime/find-runtime.ts';
+import { startReaper } from '../runtime/reaper.ts';
+import type { NetworkMode } from '../runtime/spec.ts';
+import type { SpecMount } from '../runtime/spec-types.ts';
+import { runtimeProcess } from '../runtime/state.ts';
+import type { Store } from '../store/store.ts';
+import { MNT_DETACH, umount } from '../system/mount.ts';
+import { randomHex } from '../system/random.ts';
+import { writeBundle } from './bundle.ts';
+import { stateRoot } from './record.ts';
+import { mountRootfs } from './rootfs.ts';
+
+export interface StepOptions {
+  /** The layers below, the lowest first. */
+  diffIds: readonly Digest[];
+  /** The writable layer: made where it is missing, and left behind with what the step wrote. */
+  upper: string;
+  /** Beside `upper`, on the same file system; removed afterwards. */
+  work: string;
+  args: string[];
+  /** The whole environment but HOME, see `environment`. */
+  env: string[];
+  cwd: string;
+  /** As USER has it; '' is root. */
+  user: string;
+  /** Default 'host': a build fetches things. */
+  network?: NetworkMode;
+  hostname?: string;
+  mounts?: SpecMount[];
+  capAdd?: readonly string[];
+  /** 'inherit' passes this process's own on. */
+  stdout: 'inherit' | ((chunk: Buffer) => void);
+  stderr: 'inherit' | ((chunk: Buffer) => void);
+  /** Ends the step's processes. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Runs one step of a build to its end and returns its exit status. There is no container to see; a `kill -9` of this
+ * process ends the step, too. Gives this process a mount namespace of its own; one step at a time in a process.
+ * Throws what keeps the step from starting, as `COMMAND_NOT_FOUND`, and `ABORTED`.
+ */
+export async function runStep(store: Store, options: StepOptions): Promise<number> {
+  const runtime = await findRuntime(store.run);
+  const id = `step-${randomHex(16)}`;
+  const bundle = join(store.run, 'steps', id);
+  const rootfs = join(bundle, 'rootfs');
+  mkdirSync(bundle, { recursive: true, mode: 0o700 });
+  const reaper = startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] });
+  try {
+    const { diffIds, upper, work } = options;
+    const root = await mountRootfs(store, { diffIds, upper, work, rootfs, bundle, volatile: true });
+    try {
+      const mounts = options.mounts ?? [];
+      const capabilities = selectCapabilities({ add: options.capAdd ?? [] });
+      const process = { ...options, terminal: false, capabilities };
+      const network = options.network ?? 'host';
+      const hostname = options.hostname ?? (network === 'host' ? undefined : 'buildstep');
+      writeBundle({
+        id,
+        bundle,
+        rootfs,
+        root,
+        process,
+        network,
+        mounts,
+        ...(hostname === undefined ? {} : { hostname }),
+      });
+      checkExecutable(options.args[0]!, { root, cwd: options.cwd, env: options.env, mounts });
+    } finally {
+      closeSync(root);
+    }
+    return await runToEnd(runtime.path, stateRoot(store), id, bundle, options);
+  } finally {
+    unmount(rootfs);
+    rmSync(options.work, { recursive: true, force: true });
+    rmSync(bundle, { recursive: true, force: true });
+    reaper.release();
+  }
+}
+
+function unmount(rootfs: string): void {
+  try {
+    umount(rootfs, MNT_DETACH);
+  } catch {
+    // Not mounted: the step failed before.
+  }
+}
+
+async function runToEnd(
+  program: string,
+  states: string,
+  id: string,
+  bundle: string,
+  options: StepOptions,
+): Promise<number> {
+  const { spawn } = await import('node:child_process');
+  const log = join(bundle, 'runtime.log');
+  const global = ['--root', states, '--log', log, '--log-format', 'json'];
+  const way = (to: StepOptions['stdout']): 'inherit' | 'pipe' => (to === 'inherit' ? 'inherit' : 'pipe');
+  const child = spawn(program, [...global, 'run', '--bundle', bundle, id], {
+    stdio: ['ignore', way(options.stdout), way(options.stderr)],
+    // A terminal's Ctrl-C is for this process, which then ends the step in order.
+    detached: true,
+  });
+  if (options.stdout !== 'inherit') child.stdout!.on('data', options.stdout);
+  if (options.stderr !== 'inherit') child.stderr!.on('data', options.stderr);
+  // The container's first process, whose end ends all others, may not be there yet.
+  const kill = (): void => {
+    const found = runtimeProcess(states, id);
+    if (found !== undefined) process.kill(found.pid, 'SIGKILL');
+  };
+  let killing: NodeJS.Timeout | undefined;
+  const abort = (): void => {
+    killing ??= setInterval(kill, 20);
+  };
+  options.signal?.addEventListener('abort', abort, { once: true });
+  if (options.signal?.aborted === true) abort();
+  const status = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + (signal === 'SIGKILL' ? 9 : 15)));
+  });
+  options.signal?.removeEventListener('abort', abort);
+  clearInterval(killing);
+  if (options.signal?.aborted === true)
+    throw new ImagoError('ABORTED', 'the step was stopped', { cause: options.signal.reason });
+  if (status !== 0) throwFailure(log);
+  return status;
+}
+
+/** What the runtime itself complained of, if it did: not what the step printed. */
+function throwFailure(log: string): void {
+  let text: string;
+  try {
+    text = readFileSync(log, 'utf8');
+  } catch {
+    return;
+  }
+  const errors = text.split('\n').flatMap((line) => {
+    try {
+      const entry = JSON.parse(line) as { level?: string; msg?: string };
+      return entry.level === 'error' && entry.msg !== undefined ? [entry.msg] : [];
+    } catch {
+      return [];
+    }
+  });
+  if (errors.length > 0) throw runtimeFailure(errors.at(-1)!);
+}

@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import { bindCall, SystemError } from './call.ts';
+import { libcFunction } from './ffi.ts';
+
+const pipeCall = bindCall<[Buffer, number]>('pipe2', ['void *', 'int'], 'int');
+const dupCall = bindCall<[number]>('dup', ['int'], 'int');
+const dup3Call = bindCall<[number, number, number]>('dup3', ['int', 'int', 'int'], 'int');
+
+const O_CLOEXEC = 0o2000000;
+const O_RDWR = 2;
+/** spawn.h of glibc and musl. */
+const POSIX_SPAWN_SETSIGDEF = 0x04;
+const POSIX_SPAWN_SETSID = 0x80;
+const SIGPIPE = 13;
+const SIGXFSZ = 25;
+
+/** A process that cannot be mistaken for a later one with its number. */
+export interface ProcessIdentity {
+  pid: number;
+  /** When it started, in clock ticks since boot: field 22 of proc_pid_stat(5). */
+  started: number;
+}
+
+/** Undefined where there is no such process, or only its zombie. */
+export function identifyProcess(pid: number): ProcessIdentity | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    return undefined;
+  }
+  // The second field is the name in parentheses, and may itself hold blanks and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+  return { pid, started: Number(fields[19]) };
+}
+
+export function isRunning(process: ProcessIdentity): boolean {
+  return identifyProcess(process.pid)?.started === process.started;
+}
+
+/** Both ends close-on-exec; the caller closes them. */
+export function makePipe(): { read: number; write: number } {
+  const buffer = Buffer.alloc(8);
+  pipeCall(undefined, buffer, O_CLOEXEC);
+  return { read: buffer.readInt32LE(0), write: buffer.readInt32LE(4) };
+}
+
+/** A copy of a descriptor that programs started from here on inherit. */
+export function inheritableCopy(fd: number): number {
+  return dupCall(undefined, fd);
+}
+
+/** Makes `target` name what `fd` names, too; what `target` named is closed. Programs inherit it if `inherited`. */
+export function replaceDescriptor(fd: number, target: number, inherited: boolean): void {
+  dup3Call(undefined, fd, target, inherited ? 0 : O_CLOEXEC);
+}
+
+/**
+ * Starts a program in a session of its own, `stdin` as its input and nothing as its output, and does not wait for it.
+ * A tenth of what node:child_process costs a short command.
+ */
+export function spawnDetached(file: string, args: string[], env: string[], stdin: number): number {
+  // Larger than any libc has them: posix_spawnattr_t is 336 bytes, posix_spawn_file_actions_t 80.
+  const attributes = Buffer.alloc(512);
+  const actions = Buffer.alloc(256);
+  const pid = Buffer.alloc(4);
+  const check = (call: string, result: unknown): void => {
+    if (Number(result) !== 0) throw new SystemError(call, Number(result), file);
+  };
+  const run = (call: string, types: string[], ...values: unknown[]): void =>
+    check(call, libcFunction(call, 'int', types)(...values));
+  run('posix_spawnattr_init', ['void *'], attributes);
+  run('posix_spawn_file_actions_init', ['void *'], actions);
+  try {
+    run('posix_spawnattr_setflags', ['void *', 'short'], attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF);
+    run('posix_spawnattr_setsigdefault', ['void *', 'void *'], attributes, signalSet([SIGPIPE, SIGXFSZ]));
+    const dup2 = ['void *', 'int', 'int'];
+    run('posix_spawn_file_actions_adddup2', dup2, actions, stdin, 0);
+    const open = ['void *', 'int', 'str', 'int', 'uint'];
+    run('posix_spawn_file_actions_addopen', open, actions, 1, '/dev/null', O_RDWR, 0);
+    run('posix_spawn_file_actions_adddup2', dup2, actions, 1, 2);
+    const types = ['void *', 'str', 'void *', 'void *', 'const char **', 'const char **'];
+    run('posix_spawn', types, pid, file, actions, attributes, [...args, null], [...env, null]);
+  } finally {
+    run('posix_spawn_file_actions_destroy', ['void *'], actions);
+    run('posix_spawnattr_destroy', ['void *'], attributes);
+  }
+  return pid.readInt32LE(0);
+}
+
+/** sigset_t: one bit a signal, from 1; 1024 bits in every libc here. */
+function signalSet(signals: number[]): Buffer {
+  const set = Buffer.alloc(128);
+  for (const signal of signals) {
+    const bit = signal - 1;
+    set[bit >> 3] = (set[bit >> 3] ?? 0) | (1 << (bit & 7));
+  }
+  return set;
+}
+
+/**
+ * Becomes another program, keeping the process ID: execve(2). Does not return.
+ * Node ignores SIGPIPE and SIGXFSZ, and what is ignored stays so over execve: they get their defaults back.
+ */
+export function becomeProgram(file: string, args: string[], env: Record<string, string>): never {
+  const signal = libcFunction('signal', 'void *', ['int', 'void *']);
+  signal(SIGPIPE, null);
+  signal(SIGXFSZ, null);
+  process.execve!(file, args, env);
+  throw new Error('execve returned');
+}
