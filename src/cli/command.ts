@@ -40,7 +40,6 @@ export interface CommandContext {
 /** One command: parsing is the framework's, `run` does nothing but call the engine and print. */
 export interface Command {
   name: string;
-  aliases?: readonly string[];
   /** One line without a full stop. */
   summary: string;
   /** What follows the name: '[OPTIONS] IMAGE [COMMAND] [ARG...]'. */

@@ -41,14 +41,13 @@ export function formatGroupHelp(group: string, members: readonly [name: string, 
 }
 
 /** `imago COMMAND --help`. */
-export function formatCommandHelp(command: Command): string {
+export function formatCommandHelp(command: Command, aliases: readonly string[] = []): string {
   const parts = ['', `Usage:  imago ${command.name} ${command.usage}`.trimEnd(), '', ...wrap(command.summary, WIDTH)];
   if (command.description !== undefined) {
     for (const paragraph of command.description.split('\n')) parts.push(...wrap(paragraph, WIDTH));
   }
-  if (command.aliases !== undefined && command.aliases.length > 0) {
-    const all = [command.name, ...command.aliases].map((name) => `imago ${name}`);
-    parts.push('', ...wrap(`Aliases: ${all.join(', ')}`, WIDTH));
+  if (aliases.length > 0) {
+    parts.push('', ...wrap(`Aliases: ${aliases.map((name) => `imago ${name}`).join(', ')}`, WIDTH));
   }
   const options = formatOptions(command.options);
   if (options.length > 0) parts.push('', 'Options:', ...options);

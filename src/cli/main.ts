@@ -43,7 +43,7 @@ async function runCommand(words: readonly string[], global: GlobalOptions): Prom
   if (found === undefined) return showGroup(words);
   const { command } = await found.entry.load();
   const parsed = parseArguments(command, found.rest);
-  if (parsed.help) return print(formatCommandHelp(command));
+  if (parsed.help) return print(formatCommandHelp(command, found.entry.aliases));
   try {
     const status = await command.run(createContext(parsed, global));
     return signalStatus() ?? status;

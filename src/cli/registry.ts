@@ -1,23 +1,65 @@
 import type { Command } from './command.ts';
 
+/** Where the top-level help shows a command. */
 type CommandGroup = 'common' | 'containers' | 'images' | 'system' | 'hidden';
 
 /** What the top-level help, the dispatcher and the shell know of a command without loading it. */
 export interface RegistryEntry {
   /** The same line as the command's own `summary`; a test compares them. */
   summary: string;
-  /** Where the top-level help shows it. */
   group: CommandGroup;
+  /** Docker's other names of it. */
   aliases?: readonly string[];
   load: () => Promise<{ readonly command: Command }>;
 }
 
 /** Every command by its name, in the order of the help; two words for a subcommand. One dynamic import = one chunk. */
 export const registry: Readonly<Record<string, RegistryEntry>> = {
+  images: {
+    summary: 'List images',
+    group: 'common',
+    aliases: ['image ls', 'image list'],
+    load: () => import('./commands/images.ts'),
+  },
+  diff: {
+    summary: 'Show what changed in a container, or from one image to another',
+    group: 'containers',
+    aliases: ['container diff'],
+    load: () => import('./commands/diff.ts'),
+  },
+  history: {
+    summary: 'Show the history of an image',
+    group: 'images',
+    aliases: ['image history'],
+    load: () => import('./commands/history.ts'),
+  },
+  rmi: {
+    summary: 'Remove images',
+    group: 'images',
+    aliases: ['image rm', 'image remove'],
+    load: () => import('./commands/rmi.ts'),
+  },
+  tag: {
+    summary: 'Give an image one more name',
+    group: 'images',
+    aliases: ['image tag'],
+    load: () => import('./commands/tag.ts'),
+  },
+  info: {
+    summary: 'Show where things are kept, what works here, and how much there is',
+    group: 'system',
+    aliases: ['system info'],
+    load: () => import('./commands/info.ts'),
+  },
   version: {
     summary: 'Show the versions of Imago and of what it runs on',
     group: 'system',
     load: () => import('./commands/version.ts'),
+  },
+  'system df': {
+    summary: 'Show how much disk is used, what is shared, and what could go',
+    group: 'system',
+    load: () => import('./commands/system-df.ts'),
   },
   completion: {
     summary: 'Print the completion script for bash, zsh or fish',

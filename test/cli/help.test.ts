@@ -28,13 +28,12 @@ describe('each command', () => {
       const { command } = await entry.load();
       assert.equal(command.name, name);
       assert.equal(command.summary, entry.summary);
-      assert.deepEqual(command.aliases ?? [], entry.aliases ?? []);
       assert.ok(!command.summary.endsWith('.'), 'a summary has no full stop');
-      for (const spelled of [name, ...(command.aliases ?? [])]) {
+      for (const spelled of [name, ...(entry.aliases ?? [])]) {
         assert.equal(seen.get(spelled), undefined, `${spelled} is taken`);
         seen.set(spelled, name);
       }
-      checkFits(formatCommandHelp(command), LONG.includes(name) ? 2 * SCREEN.lines : SCREEN.lines);
+      checkFits(formatCommandHelp(command, entry.aliases), LONG.includes(name) ? 2 * SCREEN.lines : SCREEN.lines);
     });
 
     test(`${name}: flags`, async () => {

@@ -1,0 +1,129 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ContainerRecord, containerPaths, listRecords } from '../container/record.ts';
+import { containerState } from '../container/state.ts';
+import type { Digest } from '../core/digest.ts';
+import { listImages } from '../image/list.ts';
+import { imageSizes, layerSize } from '../image/sizes.ts';
+import { prune } from '../store/prune.ts';
+import type { Store } from '../store/store.ts';
+import { diskSize } from '../system/disk-size.ts';
+
+/** One line of `system df`. Bytes. */
+export interface UsageRow {
+  total: number;
+  active: number;
+  size: number;
+  reclaimable: number;
+}
+
+export interface DiskUsage {
+  /** Sizes are those of layer tars, each counted once. */
+  images: UsageRow & {
+    /** What all the images would take, were nothing shared. */
+    alone: number;
+    /** Of `size`, what more than one image has. */
+    shared: number;
+  };
+  /** Their writable layers and logs. */
+  containers: UsageRow;
+  volumes: UsageRow;
+  /** Layers that no image has, kept to make the next build faster. */
+  cache: UsageRow;
+  /** Bytes that killed processes left, and layers that nothing reaches. */
+  garbage: number;
+}
+
+export interface ContainerUsage {
+  record: ContainerRecord;
+  status: string;
+  size: number;
+}
+
+export interface VolumeUsage {
+  name: string;
+  /** Containers that use it. */
+  links: number;
+  size: number;
+}
+
+/** How much is stored, by kind, and how much of that nothing uses. Damaged images are left out. */
+export async function readDiskUsage(store: Store): Promise<DiskUsage> {
+  const containers = listContainerUsage(store);
+  const volumes = listVolumeUsage(store);
+  const images = imageUsage(store, new Set(containers.map(({ record }) => record.image.id)));
+  const running = containers.filter(({ status }) => status === 'running');
+  const used = volumes.filter(({ links }) => links > 0);
+  const all = await prune(store, { dryRun: true });
+  const garbage = await prune(store, { dryRun: true, keepCache: true });
+  const unreached = new Set(garbage.layers);
+  const cached = sumLayers(
+    store,
+    all.layers.filter((diffId) => !unreached.has(diffId)),
+  );
+  const total = readdirSync(join(store.root, 'cache')).length;
+  return {
+    images,
+    containers: countRow(containers, running),
+    volumes: countRow(volumes, used),
+    cache: { total, active: 0, size: cached, reclaimable: cached },
+    garbage: garbage.bytes,
+  };
+}
+
+export function listContainerUsage(store: Store): ContainerUsage[] {
+  return listRecords(store).map((record) => ({
+    record,
+    status: containerState(store, record).status,
+    size: diskSize(containerPaths(store, record).directory),
+  }));
+}
+
+export function listVolumeUsage(store: Store): VolumeUsage[] {
+  const links = new Map<string, number>();
+  for (const { mounts } of listRecords(store)) {
+    const names = new Set(mounts.map((mount) => (mount.type === 'volume' ? mount.name : undefined)));
+    for (const name of names) if (name !== undefined) links.set(name, (links.get(name) ?? 0) + 1);
+  }
+  const directory = join(store.root, 'volumes');
+  return readdirSync(directory).map((name) => ({
+    name,
+    links: links.get(name) ?? 0,
+    size: diskSize(join(directory, name)),
+  }));
+}
+
+function imageUsage(store: Store, inUse: ReadonlySet<Digest>): DiskUsage['images'] {
+  const images = listImages(store, { allPlatforms: true, onDamaged: () => {} }).map(({ image }) => image);
+  const active = images.filter(({ id }) => inUse.has(id));
+  const sizes = [...imageSizes(store, images).values()];
+  const size = sumLayers(
+    store,
+    images.flatMap(({ diffIds }) => diffIds),
+  );
+  const kept = sumLayers(
+    store,
+    active.flatMap(({ diffIds }) => diffIds),
+  );
+  const unique = sizes.reduce((sum, s) => sum + s.unique, 0);
+  return {
+    total: images.length,
+    active: active.length,
+    size,
+    reclaimable: size - kept,
+    alone: sizes.reduce((sum, s) => sum + s.size, 0),
+    shared: size - unique,
+  };
+}
+
+function sumLayers(store: Store, diffIds: Iterable<Digest>): number {
+  let sum = 0;
+  for (const diffId of new Set(diffIds)) sum += layerSize(store, diffId);
+  return sum;
+}
+
+function countRow(all: readonly { size: number }[], active: readonly { size: number }[]): UsageRow {
+  const size = all.reduce((sum, item) => sum + item.size, 0);
+  const kept = active.reduce((sum, item) => sum + item.size, 0);
+  return { total: all.length, active: active.length, size, reclaimable: size - kept };
+}
