@@ -4,14 +4,15 @@ import { ImagoError } from '../core/errors.ts';
 import type { LayerFacts } from '../formats/erofs/facts.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import { type Compression, detectCompression, MAGIC_LENGTH } from '../system/compression.ts';
-import { workerUrl } from '../system/worker-url.ts';
 import { explainWriteError } from './errors.ts';
 import { Ingest } from './ingest.ts';
 import { FILES, type IngestJob, type IngestOutcome, type JobInput } from './layer-job.ts';
 import { hasLayer, layerRecord } from './layers.ts';
 import type { Lease } from './lease.ts';
 import { addOrigin } from './origins.ts';
+import { publishLayerFiles } from './reindex.ts';
 import type { Store } from './store.ts';
+import { threads } from './threads.ts';
 
 /** A region of a file (default: from 0 to its end), or the bytes as they come. */
 export type LayerSource = { path: string; offset?: number; length?: number } | AsyncIterable<Uint8Array>;
@@ -129,7 +130,7 @@ function publish(
   lease.add(diffId);
   const existed = hasLayer(store, diffId);
   if (!store.hasBlob(diffId)) ingest.publishBlob(FILES.tar, diffId);
-  if (!existed) ingest.publishLayer(FILES.layer, diffId);
+  if (!existed) publishLayerFiles(store, ingest, diffId);
   const result: LayerResult = { diffId, tarSize, facts, existed };
   if (done.compression === 'none') return result;
   const { digest, size } = done.source;
@@ -261,15 +262,4 @@ async function runStream(
     feedFailure.abort(error);
   }
   return outcome;
-}
-
-type Pool = import('../system/worker-pool.ts').WorkerPool;
-let pool: Promise<Pool> | undefined;
-
-/** The store's threads, started when first needed. */
-export function threads(): Promise<Pool> {
-  pool ??= import('../system/worker-pool.ts').then(
-    ({ WorkerPool }) => new WorkerPool(workerUrl('store/ingest-worker')),
-  );
-  return pool;
 }

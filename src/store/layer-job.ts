@@ -1,6 +1,7 @@
 import type { Digest, DigestAlgorithm } from '../core/digest.ts';
 import type { LayerFacts } from '../formats/erofs/facts.ts';
 import type { Compression } from '../system/compression.ts';
+import type { PackedError } from '../system/worker-error.ts';
 
 /** Where a job's bytes come from. Plain data: jobs cross threads. */
 export type JobInput =
@@ -52,13 +53,16 @@ export interface IngestOutcome {
   source: { digest: Digest; size: number };
 }
 
-export interface ReindexOutcome {
-  diffId: Digest;
-  tarSize: number;
-  facts: LayerFacts;
-  /** `index` has these very bytes. */
-  same: boolean;
-}
+export type ReindexOutcome =
+  | {
+      diffId: Digest;
+      tarSize: number;
+      facts: LayerFacts;
+      /** `index` has these very bytes. */
+      same: boolean;
+    }
+  /** The tar cannot be indexed, and why; its digest tells whether it is damaged. */
+  | { diffId: Digest; size: number; failure: PackedError };
 
 export interface HashOutcome {
   digest: Digest;
@@ -80,3 +84,8 @@ export const FILES = {
   record: 'layer.json',
   origins: 'origin.json',
 } as const;
+
+/** The bytes of layer.json. */
+export function formatRecord({ diffId, tarSize, facts }: LayerRecord): string {
+  return `${JSON.stringify({ diffId, tarSize, facts })}\n`;
+}

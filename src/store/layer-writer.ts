@@ -8,7 +8,7 @@ import { IndexBuilder, type LayerIndex } from '../formats/erofs/index-builder.ts
 import { TarScanner } from '../formats/tar/scan.ts';
 import { syncDirectory, writeAll } from '../system/atomic.ts';
 import { startWriteback } from '../system/writeback.ts';
-import { FILES, type LayerRecord } from './layer-job.ts';
+import { FILES, formatRecord, type LayerRecord } from './layer-job.ts';
 
 /** Dirty pages to gather before the disk is set to work. */
 const WRITEBACK = 8 * 1024 * 1024;
@@ -88,7 +88,7 @@ export class LayerWriter extends LayerReader implements Disposable {
 export function writeLayerFiles(directory: string, image: Uint8Array, record: LayerRecord): void {
   mkdirSync(directory, { mode: 0o700 });
   writeSynced(join(directory, FILES.index), image);
-  writeSynced(join(directory, FILES.record), Buffer.from(`${JSON.stringify(record)}\n`));
+  writeSynced(join(directory, FILES.record), Buffer.from(formatRecord(record)));
   syncDirectory(directory);
 }
 

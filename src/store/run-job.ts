@@ -1,11 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { writeAll } from '../system/atomic.ts';
 import { createInflater, type Inflater } from '../system/inflate.ts';
 import { readRing } from '../system/ring.ts';
+import { packError } from '../system/worker-error.ts';
 import {
   FILES,
   type HashJob,
@@ -193,14 +194,29 @@ class KeptFile implements Disposable {
 }
 
 function runReindex(job: ReindexJob, onProgress?: (bytes: number) => void): ReindexOutcome {
-  const reader = new LayerReader(job.algorithm);
   const input: JobInput = { kind: 'file', path: job.path, offset: 0, length: Number.MAX_SAFE_INTEGER };
-  for (const chunk of readInput(input, onProgress)) reader.push(chunk);
-  const diffId = reader.digest();
-  const { image, facts } = reader.index(diffId);
-  const record = { diffId, tarSize: reader.size, facts };
-  if (job.directory !== undefined) writeLayerFiles(join(job.directory, FILES.layer), image, record);
-  return { ...record, same: job.index !== undefined && Buffer.compare(readFileSync(job.index), image) === 0 };
+  try {
+    const reader = new LayerReader(job.algorithm);
+    for (const chunk of readInput(input, onProgress)) reader.push(chunk);
+    const diffId = reader.digest();
+    const { image, facts } = reader.index(diffId);
+    const record = { diffId, tarSize: reader.size, facts };
+    if (job.directory !== undefined) writeLayerFiles(join(job.directory, FILES.layer), image, record);
+    return { ...record, same: job.index !== undefined && hasBytes(job.index, image) };
+  } catch (error) {
+    if (!(error instanceof ImagoError)) throw error;
+    const { digest, size } = hashRegion(input, job.algorithm);
+    return { diffId: digest, size, failure: packError(error) };
+  }
+}
+
+function hasBytes(path: string, bytes: Uint8Array): boolean {
+  try {
+    return statSync(path).size === bytes.length && Buffer.compare(readFileSync(path), bytes) === 0;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 function runHash(job: HashJob, onProgress?: (bytes: number) => void): HashOutcome {

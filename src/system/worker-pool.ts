@@ -38,6 +38,7 @@ export class WorkerPool {
   #busy = 0;
   #waiting = 0;
   #scheduled = false;
+  #sorted = true;
 
   constructor(url: URL) {
     this.#url = url;
@@ -46,6 +47,7 @@ export class WorkerPool {
   run<R>(data: unknown, options: JobOptions = {}): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       this.#queue.push({ data, options, resolve: resolve as (result: unknown) => void, reject });
+      this.#sorted = false;
       this.#schedule();
     });
   }
@@ -56,8 +58,9 @@ export class WorkerPool {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      this.#queue.sort((a, b) => (b.options.weight ?? 0) - (a.options.weight ?? 0));
-      for (let i = 0; i < this.#queue.length; ) {
+      if (!this.#sorted) this.#queue.sort((a, b) => (b.options.weight ?? 0) - (a.options.weight ?? 0));
+      this.#sorted = true;
+      for (let i = 0; i < this.#queue.length && this.#hasRoom(); ) {
         const job = this.#queue[i]!;
         if (!this.#mayStart(job)) i++;
         else {
@@ -66,6 +69,10 @@ export class WorkerPool {
         }
       }
     });
+  }
+
+  #hasRoom(): boolean {
+    return this.#busy < this.#computing || this.#waiting < WAITING_THREADS;
   }
 
   #mayStart(job: Job): boolean {
