@@ -34,15 +34,15 @@ import {
 } from './layout.ts';
 import { measureImage } from './measure.ts';
 
-export interface ImageOptions {
+interface ImageOptions {
   uuid: Uint8Array;
   /** Sizes of the data files in bytes, in slot order. */
   devices: readonly number[];
-  /** Bytes; throws `INDEX_TOO_LARGE` beyond. Default 256 MiB. */
+  /** Bytes; throws `INDEX_TOO_LARGE` beyond. Default 512 MiB. */
   maxSize?: number;
 }
 
-const DEFAULT_MAX_SIZE = 256 * 2 ** 20;
+const DEFAULT_MAX_SIZE = 512 * 2 ** 20;
 
 /** Writes a settled tree as one EROFS image: a measuring pass, then an emitting one into one array. */
 export function writeImage(root: Directory, options: ImageOptions): Uint8Array {

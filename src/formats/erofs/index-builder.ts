@@ -12,9 +12,9 @@ import { layerUuid } from './uuid.ts';
 import { AUFS_LINKS, parseMarker } from './whiteout.ts';
 
 export interface IndexLimits {
-  /** Members of one layer; each takes about 300 bytes of memory. Default 4,000,000. */
+  /** Members of one layer; each takes about 400 bytes of memory. Default 2,000,000. */
   maxEntries?: number;
-  /** Bytes of one index. Only maps of finely split sparse files come near. Default 256 MiB. */
+  /** Bytes of one index: about 100 an entry, and 8 for every chunk of a sparse file. Default 512 MiB. */
   maxIndexSize?: number;
 }
 
@@ -23,7 +23,7 @@ export interface LayerIndex {
   facts: LayerFacts;
 }
 
-const DEFAULT_MAX_ENTRIES = 4_000_000;
+const DEFAULT_MAX_ENTRIES = 2_000_000;
 
 /**
  * Makes the EROFS index of one layer from the members of its tar, in their order. A pure function of the tar.

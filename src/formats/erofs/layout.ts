@@ -10,7 +10,7 @@ export const BLOCK = 512;
 export const BLOCK_BITS = 9;
 
 export const SUPER_OFFSET = 1024;
-export const SUPER_SIZE = 128;
+const SUPER_SIZE = 128;
 export const SUPER_MAGIC = 0xe0f5e1e2;
 export const COMPAT_CHECKSUM = 0x1;
 export const COMPAT_MTIME = 0x2;
@@ -47,7 +47,7 @@ export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFBLK = 0o060000;
 export const S_IFIFO = 0o010000;
-export const S_IFSOCK = 0o140000;
+const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
 
 /** A dirent's file_type for the type bits of a mode. */

@@ -19,7 +19,7 @@ import {
 import { encodeXattrs } from './xattrs.ts';
 
 /** Where everything of an image lies. */
-export interface Plan {
+interface Plan {
   /** In the order of their addresses. */
   inodes: Inode[];
   /** Bytes of the whole image, a multiple of the block size. */
@@ -143,7 +143,7 @@ class Cursor {
     throw new ImagoError('INDEX_TOO_LARGE', 'the index of this layer gets too large', {
       op: 'index layer',
       want: `≤ ${this.#maxSize} bytes`,
-      remedy: 'a sparse file in it is split too finely; store that file without holes or compressed',
+      remedy: 'split it into several layers; a sparse file with many small pieces is better stored without holes',
     });
   }
 }

@@ -9,7 +9,7 @@ const AUFS_PREFIX = '.wh..wh.';
 /** Where AUFS kept the inodes of hardlinked files: ignored as names, good as sources of links (moby diff.go). */
 export const AUFS_LINKS = '.wh..wh.plnk';
 
-export type Marker =
+type Marker =
   | { kind: 'whiteout'; parent: ByteString; name: ByteString }
   | { kind: 'opaque'; parent: ByteString }
   | { kind: 'aufs' };

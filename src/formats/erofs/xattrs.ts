@@ -24,7 +24,7 @@ export const YES: Uint8Array = Uint8Array.of(0x79);
 export const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** Whether EROFS can hold an attribute of this name; Docker too leaves out what the file system does not take. */
-export function isStorableXattr(name: ByteString): boolean {
+function isStorableXattr(name: ByteString): boolean {
   return name === ACL_ACCESS || name === ACL_DEFAULT || splitName(name) !== undefined;
 }
 
@@ -34,7 +34,7 @@ export function escapeXattrName(name: ByteString): ByteString {
 }
 
 /**
- * The attributes of a member as the index holds them, sorted by name; undefined where none is left. `onDropped` hears
+ * The attributes of a member as the index holds them, in the order of their names; undefined where none is left. `onDropped` hears
  * of those in a namespace that EROFS has no number for. Throws `XATTR_TOO_LARGE`, `BAD_XATTR`.
  */
 export function layerXattrs(
