@@ -15,11 +15,23 @@ export interface RegistryEntry {
 
 /** Every command by its name, in the order of the help; two words for a subcommand. One dynamic import = one chunk. */
 export const registry: Readonly<Record<string, RegistryEntry>> = {
+  run: {
+    summary: 'Run a command in a new container',
+    group: 'common',
+    aliases: ['container run'],
+    load: () => import('./commands/run.ts'),
+  },
   images: {
     summary: 'List images',
     group: 'common',
     aliases: ['image ls', 'image list'],
     load: () => import('./commands/images.ts'),
+  },
+  build: {
+    summary: 'Build an image from a Dockerfile',
+    group: 'common',
+    aliases: ['image build'],
+    load: () => import('./commands/build.ts'),
   },
   diff: {
     summary: 'Show what changed in a container, or from one image to another',
@@ -38,6 +50,24 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'images',
     aliases: ['image rm', 'image remove'],
     load: () => import('./commands/rmi.ts'),
+  },
+  import: {
+    summary: 'Make an image from the tar of a root file system',
+    group: 'images',
+    aliases: ['image import'],
+    load: () => import('./commands/import.ts'),
+  },
+  load: {
+    summary: 'Load images from an archive or a directory',
+    group: 'images',
+    aliases: ['image load'],
+    load: () => import('./commands/load.ts'),
+  },
+  save: {
+    summary: 'Save images to an archive or a directory',
+    group: 'images',
+    aliases: ['image save'],
+    load: () => import('./commands/save.ts'),
   },
   tag: {
     summary: 'Give an image one more name',
@@ -60,6 +90,22 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     summary: 'Show how much disk is used, what is shared, and what could go',
     group: 'system',
     load: () => import('./commands/system-df.ts'),
+  },
+  'system prune': {
+    summary: 'Remove stopped containers, unused images and the build cache',
+    group: 'system',
+    load: () => import('./commands/system-prune.ts'),
+  },
+  prune: {
+    summary: 'Remove untagged images, and what interrupted commands left',
+    group: 'system',
+    aliases: ['image prune'],
+    load: () => import('./commands/prune.ts'),
+  },
+  verify: {
+    summary: 'Hash what is stored, make every index anew and compare',
+    group: 'system',
+    load: () => import('./commands/verify.ts'),
   },
   completion: {
     summary: 'Print the completion script for bash, zsh or fish',

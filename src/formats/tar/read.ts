@@ -19,15 +19,22 @@ export async function* readTar(
   const scanner = new TarScanner({ entry: (e) => void queue.push(e), data: (c) => void queue.push(c) }, options);
   const input = source[Symbol.asyncIterator]();
   let done = false;
-  /** The next event, or undefined at the end of the input. */
+  let failure: { error: unknown } | undefined;
+  /** The next event, or undefined at the end of the input. What failed once in a body fails again outside of it. */
   const next = async (): Promise<TarEntry | Uint8Array | undefined> => {
-    while (queue.length === 0 && !done) {
-      const step = await input.next();
-      if (step.done) {
-        done = true;
-        scanner.finish();
-      } else scanner.push(step.value);
+    try {
+      while (queue.length === 0 && !done && failure === undefined) {
+        const step = await input.next();
+        if (step.done) {
+          done = true;
+          scanner.finish();
+        } else scanner.push(step.value);
+      }
+    } catch (error) {
+      failure = { error };
     }
+    // Members that came before the fault are told first.
+    if (queue.length === 0 && failure !== undefined) throw failure.error;
     return queue[0];
   };
   async function* body(left: { count: number }): AsyncGenerator<Uint8Array> {
