@@ -1,0 +1,89 @@
+import { hash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Digest, isDigest } from '../core/digest.ts';
+import { hasLayer } from '../store/layers.ts';
+import type { Lease } from '../store/lease.ts';
+import type { Store } from '../store/store.ts';
+import { replaceFile } from '../system/atomic.ts';
+
+/** Changes with the meaning of keys: older records are then never asked for. */
+const KEY_VERSION = 1;
+
+/** What a step gave: a layer, or none where it changed nothing. */
+export interface StepResult {
+  layer: Digest | null;
+}
+
+/** Digest over what shapes a step, apart from the files it takes. The fields' order counts. */
+export function stepKey(fields: unknown): string {
+  return hash('sha256', JSON.stringify([KEY_VERSION, fields]), 'hex');
+}
+
+/**
+ * Results of steps by what went into them: ROOT/cache/<key>-<inputs>.json is `{"layers":[DiffID]}`, with no layer where
+ * the step changed nothing. A prune may drop records at will; one whose layer is gone is a miss.
+ */
+export class BuildCache {
+  readonly #store: Store;
+  readonly #lease: Lease;
+
+  constructor(store: Store, lease: Lease) {
+    this.#store = store;
+    this.#lease = lease;
+  }
+
+  /** Whether this step was ever done: where it was not, its inputs need no digest before it is. */
+  has(key: string): boolean {
+    return existsSync(this.#seenPath(key));
+  }
+
+  /** The result for exactly these inputs, its layer held by the lease; undefined where there is none (any more). */
+  get(key: string, inputs = ''): StepResult | undefined {
+    const path = this.#path(key, inputs);
+    const layers = readRecord(path);
+    if (layers === undefined) return undefined;
+    for (const layer of layers) {
+      // Held first, then looked at: a prune may be at work.
+      this.#lease.add(layer);
+      if (!hasLayer(this.#store, layer)) return undefined;
+    }
+    touch(path);
+    return { layer: layers[0] ?? null };
+  }
+
+  set(key: string, inputs: string, { layer }: StepResult): void {
+    if (inputs !== '' && !this.has(key)) {
+      mkdirSync(join(this.#store.root, 'cache', 'seen'), { recursive: true });
+      writeFileSync(this.#seenPath(key), '');
+    }
+    replaceFile(this.#path(key, inputs), `${JSON.stringify({ layers: layer === null ? [] : [layer] })}\n`);
+  }
+
+  #path(key: string, inputs: string): string {
+    return join(this.#store.root, 'cache', `${inputs === '' ? key : `${key}-${inputs}`}.json`);
+  }
+
+  #seenPath(key: string): string {
+    return join(this.#store.root, 'cache', 'seen', key);
+  }
+}
+
+/** Undefined for anything that is not a whole record: it may be damaged. */
+function readRecord(path: string): Digest[] | undefined {
+  try {
+    const { layers } = JSON.parse(readFileSync(path, 'utf8')) as { layers: string[] };
+    return layers.every(isDigest) && layers.length <= 1 ? layers : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The time of last use, for a prune by age. */
+function touch(path: string): void {
+  try {
+    utimesSync(path, new Date(), new Date());
+  } catch {
+    // Another user's record, or gone meanwhile.
+  }
+}

@@ -1,0 +1,185 @@
+import { constants } from 'node:os';
+import { ImagoError } from '../core/errors.ts';
+import { formatDuration } from '../formats/dockerfile/duration.ts';
+import type { ExpandOptions } from '../formats/dockerfile/expand.ts';
+import type {
+  ArgInstruction,
+  CommandInstruction,
+  Healthcheck,
+  PairsInstruction,
+  StageInstruction,
+} from '../formats/dockerfile/instruction.ts';
+import { parsePorts } from './ports.ts';
+import {
+  changeConfig,
+  expandIn,
+  expandWordsIn,
+  type HistoryContext,
+  historyEntry,
+  runConfig,
+  type StageState,
+  shellOf,
+  withEnv,
+} from './state.ts';
+
+/** The instructions that make no layer. */
+export type ConfigInstruction = Exclude<
+  StageInstruction,
+  { name: 'RUN' | 'COPY' | 'ADD' } | { name: 'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER' }
+>;
+
+export interface ConfigureContext extends HistoryContext {
+  /** The Dockerfile's escape character. */
+  readonly expand: ExpandOptions;
+  /** `--build-arg` */
+  readonly buildArgs: ReadonlyMap<string, string>;
+  /** ARGs before the first FROM, and the platform ARGs. */
+  readonly globalArgs: ReadonlyMap<string, string>;
+}
+
+/** Applies an instruction that only changes the image's config; undefined for those that make layers. */
+export function configure(
+  state: StageState,
+  instruction: StageInstruction,
+  context: ConfigureContext,
+): StageState | undefined {
+  const expand = (text: string): string => expandIn(state, text, context.expand);
+  switch (instruction.name) {
+    case 'ARG':
+      return declareArgs(state, instruction, context);
+    case 'ENV':
+      return setEnv(state, instruction, context);
+    case 'LABEL': {
+      const pairs = instruction.pairs.map(({ key, value }) => [expand(key), expand(value)] as const);
+      const Labels = { ...runConfig(state).Labels, ...Object.fromEntries(pairs) };
+      return changeConfig(state, { Labels }, `LABEL ${joinPairs(pairs)}`, context);
+    }
+    case 'CMD':
+    case 'ENTRYPOINT':
+      return setCommand(state, instruction, context);
+    case 'USER': {
+      const User = expand(instruction.value);
+      return changeConfig(state, { User }, `USER ${User}`, context);
+    }
+    case 'STOPSIGNAL': {
+      const StopSignal = checkSignal(expand(instruction.value));
+      return changeConfig(state, { StopSignal }, `STOPSIGNAL ${StopSignal}`, context);
+    }
+    case 'MAINTAINER': {
+      const next = changeConfig(state, {}, `MAINTAINER ${instruction.value}`, context);
+      return { ...next, draft: { ...next.draft, config: { ...next.draft.config, author: instruction.value } } };
+    }
+    case 'EXPOSE': {
+      const ports = instruction.values
+        .flatMap((word) => expandWordsIn(state, word, context.expand))
+        .flatMap(parsePorts);
+      const ExposedPorts = { ...runConfig(state).ExposedPorts };
+      for (const port of ports) ExposedPorts[port] = {};
+      return changeConfig(state, { ExposedPorts }, `EXPOSE [${ports.join(' ')}]`, context);
+    }
+    case 'VOLUME': {
+      const volumes = instruction.values.map(expand);
+      if (volumes.includes('')) throw new ImagoError('BAD_VOLUME', 'VOLUME specified can not be an empty string');
+      const Volumes = { ...runConfig(state).Volumes, ...Object.fromEntries(volumes.map((volume) => [volume, {}])) };
+      return changeConfig(state, { Volumes }, `VOLUME [${volumes.join(' ')}]`, context);
+    }
+    case 'SHELL':
+      return changeConfig(state, { Shell: instruction.values }, `SHELL [${instruction.values.join(' ')}]`, context);
+    case 'HEALTHCHECK':
+      return setHealthcheck(state, instruction.health, context);
+    case 'ONBUILD': {
+      // As BuildKit: recorded, but no line of history.
+      const OnBuild = [...(runConfig(state).OnBuild ?? []), instruction.expression];
+      const { draft } = state;
+      return {
+        ...state,
+        draft: { ...draft, config: { ...draft.config, config: { ...draft.config.config, OnBuild } } },
+      };
+    }
+    default:
+      return undefined;
+  }
+}
+
+function declareArgs(state: StageState, { args }: ArgInstruction, context: ConfigureContext): StageState {
+  let next = state;
+  const shown: string[] = [];
+  for (const { key, value } of args) {
+    const given = context.buildArgs.get(key);
+    const own = given ?? (value === undefined ? undefined : expandIn(next, value, context.expand));
+    const final = own ?? context.globalArgs.get(key);
+    shown.push(final === undefined ? key : `${key}=${final}`);
+    if (final !== undefined) next = withEnv(next, [[key, final]]);
+    next = { ...next, args: [...next.args.filter((name) => name !== key), key] };
+  }
+  return changeConfig(next, {}, `ARG ${shown.join(' ')}`, context);
+}
+
+function setEnv(state: StageState, { pairs }: PairsInstruction, context: ConfigureContext): StageState {
+  // All see the environment before this instruction.
+  const expanded = pairs.map(({ key, value }) => [
+    expandIn(state, key, context.expand),
+    expandIn(state, value, context.expand),
+  ]) as [string, string][];
+  const Env = [...(runConfig(state).Env ?? [])];
+  for (const [key, value] of expanded) {
+    const at = Env.findIndex((entry) => entry === key || entry.startsWith(`${key}=`));
+    Env.splice(at < 0 ? Env.length : at, at < 0 ? 0 : 1, `${key}=${value}`);
+  }
+  return changeConfig(withEnv(state, expanded), { Env }, `ENV ${joinPairs(expanded)}`, context);
+}
+
+function setCommand(state: StageState, instruction: CommandInstruction, context: ConfigureContext): StageState {
+  const { args, shell } = instruction;
+  const line = shell && args.length > 0 ? [...shellOf(state), args.join(' ')] : args;
+  const text = `${instruction.name} [${line.map((word) => JSON.stringify(word)).join(' ')}]`;
+  if (instruction.name === 'CMD') return { ...changeConfig(state, { Cmd: line }, text, context), cmdSet: true };
+  // A CMD of the base was meant for the base's entrypoint.
+  const change = { Entrypoint: line.length === 0 ? undefined : line, ...(state.cmdSet ? {} : { Cmd: undefined }) };
+  return changeConfig(state, change, text, context);
+}
+
+function setHealthcheck(state: StageState, health: Healthcheck, context: ConfigureContext): StageState {
+  const { test, interval = 0, timeout = 0, startPeriod = 0, startInterval = 0, retries = 0 } = health;
+  const Healthcheck = {
+    Test: test,
+    ...(interval === 0 ? {} : { Interval: interval }),
+    ...(timeout === 0 ? {} : { Timeout: timeout }),
+    ...(startPeriod === 0 ? {} : { StartPeriod: startPeriod }),
+    ...(startInterval === 0 ? {} : { StartInterval: startInterval }),
+    ...(retries === 0 ? {} : { Retries: retries }),
+  };
+  const times = [
+    `Interval:${formatDuration(interval)}`,
+    `Timeout:${formatDuration(timeout)}`,
+    `StartPeriod:${formatDuration(startPeriod)}`,
+    `StartInterval:${formatDuration(startInterval)}`,
+  ];
+  const text = `HEALTHCHECK {Test:[${test.join(' ')}] ${times.join(' ')} Retries:${retries}}`;
+  return changeConfig(state, { Healthcheck }, text, context);
+}
+
+function joinPairs(pairs: readonly (readonly [string, string])[]): string {
+  return pairs.map(([key, value]) => `${key}=${value}`).join(' ');
+}
+
+/** A number, or a name with or without SIG, real-time signals included. Kept as written. */
+function checkSignal(text: string): string {
+  const number = Number(text);
+  const name = text.toUpperCase().replace(/^SIG/, '');
+  const known =
+    (/^\d+$/.test(text) && number > 0 && number <= 64) ||
+    `SIG${name}` in constants.signals ||
+    /^RTMIN(\+([0-9]|[12][0-9]|30))?$|^RTMAX(-([0-9]|1[0-4]))?$/.test(name);
+  if (known) return text;
+  throw new ImagoError('BAD_SIGNAL', `Invalid signal: ${text}`, {
+    want: 'a name as SIGTERM, or a number from 1 to 64',
+  });
+}
+
+/** A line of history for a step that made no layer after all. */
+export function addEmptyHistory(state: StageState, createdBy: string, context: HistoryContext): StageState {
+  const { config } = state.draft;
+  const history = [...(config.history ?? []), { ...historyEntry(createdBy, context), empty_layer: true }];
+  return { ...state, draft: { ...state.draft, config: { ...config, created: context.created, history } } };
+}

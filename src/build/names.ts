@@ -1,0 +1,43 @@
+import { type ExpandOptions, expandWord } from '../formats/dockerfile/expand.ts';
+import { parseHeredocWord, summarizeHeredoc } from '../formats/dockerfile/heredoc.ts';
+import type { StageInstruction } from '../formats/dockerfile/instruction.ts';
+import type { BuildPlan, PlannedStage } from './plan.ts';
+import type { StageState } from './state.ts';
+
+const COUNTED = new Set(['RUN', 'COPY', 'ADD', 'WORKDIR']);
+
+/** '[2/4] RUN make', with the stage's name where there are several stages: as BuildKit numbers them. */
+export class StepNames {
+  readonly #prefix: string;
+  readonly #total: number;
+  #count = 0;
+
+  constructor(stage: PlannedStage, plan: BuildPlan) {
+    const several = plan.stages.length > 1;
+    const name = stage.name ?? (several ? `stage-${stage.index}` : undefined);
+    this.#prefix = name === undefined ? '' : `${name} `;
+    const own = stage.steps.filter(({ instruction }) => COUNTED.has(instruction.name)).length;
+    this.#total = own + (stage.base.kind === 'image' ? 1 : 0);
+  }
+
+  next(text: string, trigger = false): string {
+    this.#count++;
+    const number = String(this.#count).padStart(String(this.#total).length);
+    return `[${this.#prefix}${number}/${this.#total}] ${trigger ? 'ONBUILD ' : ''}${text}`;
+  }
+}
+
+/** The instruction as written, with the variables that are set. */
+export function describeStep(instruction: StageInstruction, state: StageState, options: ExpandOptions): string {
+  let text = instruction.source.replace(/^\S+/, (word) => word.toUpperCase());
+  try {
+    const raw: ExpandOptions = { ...options, rawQuotes: true, rawEscapes: true, keepUnset: true };
+    text = expandWord(text, (name) => state.env.get(name), raw);
+  } catch {
+    // Shell syntax that only looks like a variable.
+  }
+  if (instruction.name !== 'RUN') return text;
+  const [doc] = instruction.heredocs;
+  const alone = doc !== undefined && parseHeredocWord(instruction.args[0] ?? '') !== undefined;
+  return alone ? `${text} (${summarizeHeredoc(doc.content)})` : text;
+}

@@ -1,0 +1,235 @@
+import { ImagoError } from '../core/errors.ts';
+import { DockerfileError, nearestWord } from '../formats/dockerfile/errors.ts';
+import { type ExpandOptions, expandWord } from '../formats/dockerfile/expand.ts';
+import type { Dockerfile, FromInstruction, Instruction, StageInstruction } from '../formats/dockerfile/instruction.ts';
+import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
+import { formatPlatform, matchPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+
+/** Where a stage starts from, or a COPY takes from. */
+export type Origin =
+  | { kind: 'scratch' }
+  | { kind: 'stage'; stage: PlannedStage }
+  | { kind: 'image'; reference: string };
+
+export interface PlannedStep {
+  instruction: StageInstruction;
+  /** Of COPY --from. */
+  from?: Origin;
+  /** Comes from the base's ONBUILD. */
+  trigger: boolean;
+}
+
+export interface PlannedStage {
+  index: number;
+  /** In the Dockerfile, in lower case; undefined where it has none. */
+  name: string | undefined;
+  from: FromInstruction;
+  base: Origin;
+  platform: Platform;
+  steps: PlannedStep[];
+}
+
+/** A Dockerfile's stages, names resolved, without what the target does not need. */
+export interface BuildPlan {
+  target: PlannedStage;
+  /** What is to be done, in an order in which everything comes before what needs it. */
+  stages: PlannedStage[];
+  globalArgs: ReadonlyMap<string, string>;
+  expand: ExpandOptions;
+}
+
+export interface PlanOptions {
+  buildArgs: ReadonlyMap<string, string>;
+  /** A stage's name or number; default: the last. */
+  target?: string;
+  /** What this machine can run. */
+  host: Platform;
+  /** Of the result. */
+  platform: Platform;
+  /** ONBUILD of an image in the store. */
+  triggersOf(reference: string, platform: Platform, from: FromInstruction): readonly string[];
+}
+
+/**
+ * Resolves stages and what they need of each other. A stage sees only those above it, so there are no cycles.
+ * Throws `DockerfileError`, `UNKNOWN_TARGET`.
+ */
+export function planBuild(file: Dockerfile, options: PlanOptions): BuildPlan {
+  return new Planner(file, options).plan();
+}
+
+class Planner {
+  readonly #file: Dockerfile;
+  readonly #options: PlanOptions;
+  readonly #expand: ExpandOptions;
+  readonly #globalArgs: Map<string, string>;
+  readonly #stages: PlannedStage[] = [];
+
+  constructor(file: Dockerfile, options: PlanOptions) {
+    this.#file = file;
+    this.#options = options;
+    this.#expand = { escape: file.escape };
+    this.#globalArgs = platformArgs(options);
+  }
+
+  plan(): BuildPlan {
+    this.#readGlobalArgs();
+    for (const { from, instructions } of this.#file.stages) this.#addStage(from, instructions);
+    const target = this.#target();
+    const stages: PlannedStage[] = [];
+    this.#collect(target, stages);
+    return { target, stages, globalArgs: this.#globalArgs, expand: this.#expand };
+  }
+
+  #readGlobalArgs(): void {
+    for (const instruction of this.#file.globalArgs) {
+      for (const { key, value } of instruction.args) {
+        const given = this.#options.buildArgs.get(key);
+        const own = given ?? (value === undefined ? undefined : this.#expandGlobal(value, instruction));
+        if (own !== undefined) this.#globalArgs.set(key, own);
+      }
+    }
+  }
+
+  #addStage(from: FromInstruction, instructions: StageInstruction[]): void {
+    const image = this.#expandGlobal(from.image, from);
+    if (image === '') throw new DockerfileError(`base name (${from.image}) should not be blank`, from);
+    const index = this.#stages.length;
+    const platform = this.#platform(from);
+    const stage: PlannedStage = {
+      index,
+      name: from.stage,
+      from,
+      base: this.#origin(image, index),
+      platform,
+      steps: [],
+    };
+    for (const instruction of instructions) stage.steps.push(this.#step(instruction, stage, false));
+    this.#stages.push(stage);
+  }
+
+  #platform(from: FromInstruction): Platform {
+    if (from.platform === undefined) return this.#options.platform;
+    const text = this.#expandGlobal(from.platform, from);
+    if (text === '') throw new DockerfileError(`empty platform value from expression ${from.platform}`, from);
+    let platform: Platform;
+    try {
+      platform = parsePlatform(text, this.#options.platform);
+    } catch (error) {
+      throw new DockerfileError((error as Error).message, from, error);
+    }
+    checkPlatform(platform, this.#options.host);
+    return platform;
+  }
+
+  /** Of the stages above the one with this index. */
+  #origin(name: string, index: number): Origin {
+    if (name === 'scratch') return { kind: 'scratch' };
+    const stage = this.#stages.slice(0, index).findLast((candidate) => candidate.name === name.toLowerCase());
+    return stage === undefined ? { kind: 'image', reference: name } : { kind: 'stage', stage };
+  }
+
+  /** A base's ONBUILD takes effect in the stages right above it, and no further. */
+  #triggers({ base, platform, from }: PlannedStage): readonly string[] {
+    if (base.kind === 'image') return this.#options.triggersOf(base.reference, platform, from);
+    if (base.kind === 'scratch') return [];
+    return base.stage.steps.flatMap(({ instruction: i, trigger }) =>
+      i.name === 'ONBUILD' && !trigger ? [i.expression] : [],
+    );
+  }
+
+  #step(instruction: Instruction, stage: PlannedStage, trigger: boolean): PlannedStep {
+    if (instruction.name === 'FROM') throw new DockerfileError("FROM isn't allowed as an ONBUILD trigger", stage.from);
+    // A trigger's own instruction is checked where it is written, not where it first runs.
+    if (instruction.name === 'ONBUILD') parseInstruction(instruction.trigger);
+    if (instruction.name !== 'COPY' || instruction.from === undefined) return { instruction, trigger };
+    const { from } = instruction;
+    if (from.includes('$')) {
+      throw new DockerfileError(
+        'variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround',
+        instruction,
+      );
+    }
+    if (!/^\d+$/.test(from)) return { instruction, trigger, from: this.#copyOrigin(from, stage, instruction) };
+    const numbered = this.#stages.slice(0, stage.index)[Number(from)];
+    if (numbered !== undefined) return { instruction, trigger, from: { kind: 'stage', stage: numbered } };
+    throw new DockerfileError(
+      Number(from) === stage.index
+        ? `cannot copy from stage ${from}: it is this very stage`
+        : `invalid stage index ${from}: there are ${stage.index} stages above this one`,
+      instruction,
+    );
+  }
+
+  #copyOrigin(from: string, stage: PlannedStage, instruction: StageInstruction): Origin {
+    const origin = this.#origin(from, stage.index);
+    const later = this.#file.stages.slice(stage.index).find((s) => s.from.stage === from.toLowerCase());
+    if (origin.kind !== 'image' || later === undefined) return origin;
+    throw new DockerfileError(
+      `cannot copy from stage ${JSON.stringify(from)}, it needs to be defined before current stage` +
+        (stage.name === undefined ? '' : ` ${JSON.stringify(stage.name)}`),
+      instruction,
+    );
+  }
+
+  #target(): PlannedStage {
+    const { target } = this.#options;
+    if (target === undefined || target === '') return this.#stages.at(-1)!;
+    const named = this.#stages.findLast((stage) => stage.name === target.toLowerCase());
+    const found = named ?? (/^\d+$/.test(target) ? this.#stages[Number(target)] : undefined);
+    if (found !== undefined) return found;
+    const names = this.#stages.flatMap(({ name }) => (name === undefined ? [] : [name]));
+    const near = nearestWord(target, names);
+    throw new ImagoError('UNKNOWN_TARGET', `target stage ${JSON.stringify(target)} could not be found`, {
+      remedy:
+        near !== undefined
+          ? `did you mean ${near}?`
+          : names.length > 0
+            ? `the Dockerfile has ${names.join(', ')}`
+            : 'no stage of the Dockerfile has a name: FROM image AS name',
+    });
+  }
+
+  /** Triggers are looked up here: the base of a stage that nobody needs may be missing. */
+  #collect(stage: PlannedStage, out: PlannedStage[]): void {
+    if (out.includes(stage)) return;
+    if (stage.base.kind === 'stage') this.#collect(stage.base.stage, out);
+    const triggers = this.#triggers(stage).map((text) => this.#step(parseTrigger(text, stage.from), stage, true));
+    stage.steps.unshift(...triggers);
+    for (const { from } of stage.steps) if (from?.kind === 'stage') this.#collect(from.stage, out);
+    out.push(stage);
+  }
+
+  #expandGlobal(text: string, at: { line: number; endLine: number }): string {
+    try {
+      return expandWord(text, (name) => this.#globalArgs.get(name), this.#expand);
+    } catch (error) {
+      throw new DockerfileError((error as Error).message, at, error);
+    }
+  }
+}
+
+/** https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope */
+function platformArgs({ host, platform, target }: PlanOptions): Map<string, string> {
+  const args = new Map<string, string>();
+  for (const [prefix, value] of [
+    ['BUILD', host],
+    ['TARGET', platform],
+  ] as const) {
+    args.set(`${prefix}PLATFORM`, formatPlatform(value));
+    args.set(`${prefix}OS`, value.os);
+    args.set(`${prefix}ARCH`, value.architecture);
+    args.set(`${prefix}VARIANT`, value.variant ?? '');
+    args.set(`${prefix}OSVERSION`, value['os.version'] ?? '');
+  }
+  return args.set('TARGETSTAGE', target ?? 'default');
+}
+
+/** Throws `FOREIGN_PLATFORM`. */
+export function checkPlatform(platform: Platform, host: Platform): void {
+  if (matchPlatform(host, platform)) return;
+  throw new ImagoError('FOREIGN_PLATFORM', 'cannot build for another platform than that of this machine', {
+    want: formatPlatform(host),
+    got: formatPlatform(platform),
+  });
+}

@@ -1,0 +1,151 @@
+import type { ByteString } from '../core/bytes.ts';
+import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
+import { chompTabs, parseHeredocWord, summarizeHeredoc } from '../formats/dockerfile/heredoc.ts';
+import type { RunInstruction } from '../formats/dockerfile/instruction.ts';
+import type { RunConfig } from '../oci/config.ts';
+import type { Lease } from '../store/lease.ts';
+import { BuildError } from './errors.ts';
+import type { StepProgress } from './events.ts';
+import { runConfig, type StageState, shellOf } from './state.ts';
+
+export type RunNetwork = 'host' | 'none';
+
+export interface RunRequest {
+  /** Layers that the command sees, the lowest first. */
+  diffIds: readonly Digest[];
+  /** Of the image so far: user, working directory. */
+  config: RunConfig;
+  args: readonly string[];
+  /** NAME=value, ENV and ARG and the proxies. */
+  env: readonly string[];
+  network: RunNetwork;
+  /** What the layers have at a path 'a/b'; asked for seldom. */
+  lower(path: ByteString): 'directory' | 'other' | undefined;
+  /** Of the build: what it adds holds until the build is done. */
+  lease: Lease;
+  signal?: AbortSignal;
+  onOutput(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+}
+
+export interface RunOutcome {
+  /** Exit status of the command; 128 + n where signal n ended it. */
+  status: number;
+  /** What it changed; undefined where it changed nothing, or failed. */
+  layer?: { diffId: Digest; tarSize: number };
+}
+
+/** Runs a command on top of layers and takes what it changed as a layer. The engine gives the real one. */
+export type RunStep = (request: RunRequest) => Promise<RunOutcome>;
+
+/** A RUN with all that shapes it resolved. */
+export interface PreparedRun {
+  args: string[];
+  network: RunNetwork;
+  /** For progress: the heredoc's first line, where there is one. */
+  summary: string;
+}
+
+export function prepareRun(state: StageState, instruction: RunInstruction, network: RunNetwork): PreparedRun {
+  refuseUnsupported(instruction);
+  const own = instruction.network;
+  if (own !== undefined && !['default', 'host', 'none'].includes(own)) {
+    throw new ImagoError('BAD_FLAG_VALUE', `unknown network mode ${JSON.stringify(own)}`, {
+      want: 'default, host or none',
+    });
+  }
+  const { words, summary } = commandWords(instruction);
+  if (words.length === 0) throw new ImagoError('NO_COMMAND', 'RUN has no command');
+  return {
+    args: instruction.shell ? [...shellOf(state), words.join(' ')] : words,
+    network: own === 'none' || own === 'host' ? own : network,
+    summary,
+  };
+}
+
+function refuseUnsupported({ mounts, security }: RunInstruction): void {
+  if (mounts.length > 0) {
+    throw new ImagoError('UNSUPPORTED', 'RUN --mount is not supported yet', {
+      remedy: 'COPY what the command needs, and leave --mount out',
+    });
+  }
+  if (security !== undefined && security !== 'sandbox') {
+    throw new ImagoError('UNSUPPORTED', `RUN --security=${security} is not supported`, { want: 'sandbox' });
+  }
+}
+
+/** A lone heredoc is the script itself; others go to the shell as they are written. */
+function commandWords({ args, heredocs }: RunInstruction): { words: string[]; summary: string } {
+  const [doc] = heredocs;
+  if (doc === undefined) return { words: args, summary: '' };
+  const alone = parseHeredocWord(args[0] ?? '');
+  if (alone === undefined) {
+    const bodies = heredocs.map(({ content, name }) => `\n${content}${name}`);
+    return { words: [args.join(' ') + bodies.join('')], summary: '' };
+  }
+  const script = doc.chomp ? chompTabs(doc.content) : doc.content;
+  if (script.startsWith('#!')) {
+    throw new ImagoError('UNSUPPORTED', 'a RUN heredoc with an interpreter line (#!) is not supported yet', {
+      remedy: 'name the interpreter before it: RUN python3 <<EOF',
+    });
+  }
+  return { words: [script], summary: ` (${summarizeHeredoc(doc.content)})` };
+}
+
+const PROXIES = new Set(['http_proxy', 'https_proxy', 'ftp_proxy', 'no_proxy', 'all_proxy']);
+
+/**
+ * Proxies given by --build-arg are in every RUN's environment, in both spellings, without an ARG; then they are
+ * neither in the cache's key nor in the history.
+ */
+export function proxyEnvironment(buildArgs: ReadonlyMap<string, string>): [string, string][] {
+  const out = new Map<string, string>();
+  for (const [name, value] of buildArgs) {
+    if (!PROXIES.has(name.toLowerCase())) continue;
+    out.set(name.toUpperCase(), value);
+    out.set(name.toLowerCase(), value);
+  }
+  return [...out];
+}
+
+export function isProxy(name: string): boolean {
+  return PROXIES.has(name.toLowerCase());
+}
+
+/** As Docker's history: `|2 A=1 B=2 /bin/sh -c make`, the ARGs in scope first. */
+export function runHistory(state: StageState, args: readonly string[]): string {
+  const declared = state.args.map((name) => `${name}=${state.env.get(name) ?? ''}`);
+  const count = declared.length > 0 ? [`|${declared.length}`] : [];
+  return ['RUN', ...count, ...declared, ...args].join(' ');
+}
+
+const KEPT_OUTPUT = 8192;
+
+/** Runs the command; a status other than 0 is an error that carries the end of the output. */
+export async function executeRun(
+  run: RunStep,
+  request: Omit<RunRequest, 'onOutput' | 'config'>,
+  state: StageState,
+  progress: StepProgress,
+  at: { line: number; endLine: number; step: string },
+): Promise<RunOutcome['layer']> {
+  let tail = Buffer.alloc(0);
+  const outcome = await run({
+    ...request,
+    config: runConfig(state),
+    onOutput: (stream, data) => {
+      tail = Buffer.concat([tail, data]).subarray(-KEPT_OUTPUT);
+      progress.output(stream, data);
+    },
+  });
+  if (outcome.status === 0) return outcome.layer;
+  const shown = request.args.join(' ');
+  throw new BuildError(
+    'RUN_FAILED',
+    `process ${JSON.stringify(shown)} did not complete successfully: exit code: ${outcome.status}`,
+    at,
+    at.step,
+    tail.toString(),
+    { exitCode: 1 },
+  );
+}

@@ -1,0 +1,261 @@
+import type { ByteString } from '../core/bytes.ts';
+import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
+import type { Time } from '../core/time.ts';
+import type { IgnoreMatcher } from '../formats/dockerfile/ignore.ts';
+import type { FromInstruction, RunInstruction, ValueInstruction } from '../formats/dockerfile/instruction.ts';
+import { joinWorkdir } from '../formats/dockerfile/path.ts';
+import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
+import type { Image } from '../image/image.ts';
+import type { Platform } from '../oci/platform.ts';
+import { layerRecord } from '../store/layers.ts';
+import type { Lease } from '../store/lease.ts';
+import type { Store } from '../store/store.ts';
+import { lookup } from '../tree/lookup.ts';
+import { BuildCache, stepKey } from './cache.ts';
+import { addEmptyHistory, type ConfigureContext, configure } from './configure.ts';
+import { copyHistory, executeCopy, type LayerStep, prepareCopy } from './copy.ts';
+import { type CopyOrigin, contextOrigin, layersOrigin } from './copy-origin.ts';
+import { locateError } from './errors.ts';
+import type { BuildProgress, StepProgress } from './events.ts';
+import { ImageFiles } from './image-source.ts';
+import { describeStep, StepNames } from './names.ts';
+import type { BuildPlan, Origin, PlannedStage, PlannedStep } from './plan.ts';
+import { executeRun, isProxy, prepareRun, proxyEnvironment, type RunNetwork, type RunStep, runHistory } from './run.ts';
+import { diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
+import { executeWorkdir } from './workdir.ts';
+
+/** containerd's and runc's, for images that set none. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export interface SolveOptions {
+  store: Store;
+  /** Holds all layers that the build uses or makes until the image has its name. */
+  lease: Lease;
+  plan: BuildPlan;
+  /** Undefined: no files. */
+  contextDirectory: string | undefined;
+  ignore: IgnoreMatcher;
+  ignorePatterns: readonly string[];
+  buildArgs: ReadonlyMap<string, string>;
+  noCache: boolean;
+  network: RunNetwork;
+  now: Date;
+  run: RunStep;
+  resolveImage(reference: string, platform: Platform, from: FromInstruction | undefined): Image;
+  progress: BuildProgress;
+  signal?: AbortSignal;
+}
+
+/** Builds the target of a plan: every stage that it needs, once. */
+export async function solvePlan(options: SolveOptions): Promise<ImageDraft> {
+  using solver = new Solver(options);
+  return (await solver.solve(options.plan.target)).draft;
+}
+
+class Solver implements Disposable {
+  readonly #options: SolveOptions;
+  readonly #cache: BuildCache;
+  readonly #configure: ConfigureContext;
+  readonly #stages: Map<PlannedStage, Promise<StageState>> = new Map();
+  readonly #open: ImageFiles[] = [];
+  readonly #time: Time;
+  #context: CopyOrigin | undefined;
+
+  constructor(options: SolveOptions) {
+    const { store, lease, plan, buildArgs, now } = options;
+    this.#options = options;
+    this.#cache = new BuildCache(store, lease);
+    const created = now.toISOString();
+    this.#configure = { created, expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
+    this.#time = { sec: Math.floor(now.getTime() / 1000), nsec: 0 };
+  }
+
+  [Symbol.dispose](): void {
+    for (const files of this.#open) files[Symbol.dispose]();
+  }
+
+  solve(stage: PlannedStage): Promise<StageState> {
+    let solved = this.#stages.get(stage);
+    if (solved === undefined) {
+      solved = this.#solveStage(stage);
+      this.#stages.set(stage, solved);
+    }
+    return solved;
+  }
+
+  async #solveStage(stage: PlannedStage): Promise<StageState> {
+    const names = new StepNames(stage, this.#options.plan);
+    let state = await this.#base(stage, names);
+    const files = this.#files(diffIds(state));
+    for (const step of stage.steps) {
+      this.#options.signal?.throwIfAborted();
+      try {
+        const before = diffIds(state).length;
+        state =
+          configure(state, step.instruction, this.#configure) ?? (await this.#layerStep(state, step, files, names));
+        for (const diffId of diffIds(state).slice(before)) files.push(diffId);
+      } catch (error) {
+        throw locateError(error, step.instruction, step.instruction.source);
+      }
+    }
+    return state;
+  }
+
+  async #base(stage: PlannedStage, names: StepNames): Promise<StageState> {
+    const { base, from, platform } = stage;
+    if (base.kind === 'stage') {
+      const state = await this.solve(base.stage);
+      // A base's triggers take effect in the stage above it, not in those above that.
+      const { OnBuild: _, ...rest } = runConfig(state);
+      return { ...state, cmdSet: false, draft: { ...state.draft, config: { ...state.draft.config, config: rest } } };
+    }
+    if (base.kind === 'scratch') {
+      const draft = emptyDraft(platform);
+      return startState({
+        ...draft,
+        config: { ...draft.config, config: { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' } },
+      });
+    }
+    return this.#options.progress.step(names.next(`FROM ${base.reference}`), async () => {
+      try {
+        const image = this.#options.resolveImage(base.reference, platform, from);
+        const { OnBuild: _, ...rest } = image.config.config ?? {};
+        const draft = draftOf(image);
+        return { value: startState({ ...draft, config: { ...draft.config, config: rest } }) };
+      } catch (error) {
+        throw locateError(error, from, from.source);
+      }
+    });
+  }
+
+  async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
+    const { instruction } = step;
+    const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
+    return this.#options.progress.step(name, async (progress) => {
+      try {
+        switch (instruction.name) {
+          case 'RUN':
+            return await this.#run(state, instruction, files, progress, name);
+          case 'COPY':
+          case 'ADD': {
+            const copy = prepareCopy(instruction, this.#expander(state));
+            const origin = await this.#origin(step.from);
+            const result = await executeCopy(copy, state, files, origin, this.#layers());
+            return this.#withLayer(state, result, copyHistory(copy));
+          }
+          case 'WORKDIR':
+            return await this.#workdir(state, instruction, files);
+          default:
+            throw new Error(`not a layer step: ${instruction.name}`);
+        }
+      } catch (error) {
+        throw locateError(error, instruction, name);
+      }
+    });
+  }
+
+  async #run(
+    state: StageState,
+    instruction: RunInstruction,
+    files: ImageFiles,
+    progress: StepProgress,
+    name: string,
+  ): Promise<StepValue> {
+    const { network, buildArgs, noCache, run, lease, signal } = this.#options;
+    const { args, network: own } = prepareRun(state, instruction, network);
+    const declared = new Set(state.args);
+    // A proxy that an ARG declares is an ordinary variable.
+    const proxies = proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key));
+    const env = [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || isOwn(state, key));
+    const { User, WorkingDir } = runConfig(state);
+    const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own]);
+    const hit = noCache ? undefined : this.#cache.get(key);
+    if (hit !== undefined)
+      return this.#withLayer(state, { cached: true, diffId: hit.layer ?? undefined }, runHistory(state, args));
+    const words = [...env, ...proxies].map(([key, value]) => `${key}=${value}`);
+    const lower = (path: ByteString): 'directory' | 'other' | undefined => {
+      const type = lookup(files.tree, path, { links: 'none' })?.type;
+      return type === undefined || type === 'directory' ? type : 'other';
+    };
+    const request = { diffIds: diffIds(state), args, env: words, network: own, lower, lease, signal };
+    const at = { line: instruction.line, endLine: instruction.endLine, step: name };
+    const layer = await executeRun(run, request, state, progress, at);
+    this.#cache.set(key, '', { layer: layer?.diffId ?? null });
+    return this.#withLayer(state, { cached: false, diffId: layer?.diffId }, runHistory(state, args));
+  }
+
+  async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {
+    const path = expandIn(state, instruction.value, this.#configure.expand);
+    const WorkingDir = joinWorkdir(runConfig(state).WorkingDir || '/', path).replace(/(?<=.)\/$/, '');
+    const result = await executeWorkdir(WorkingDir, state, files, this.#layers());
+    const { cached, value } = this.#withLayer(state, result, `WORKDIR ${WorkingDir}`);
+    const { draft } = value;
+    const config = { ...draft.config, config: { ...draft.config.config, WorkingDir } };
+    return { cached, value: { ...value, draft: { ...draft, config } } };
+  }
+
+  #withLayer(state: StageState, { cached, diffId }: LayerStep, createdBy: string): StepValue {
+    if (diffId === undefined) return { cached, value: addEmptyHistory(state, createdBy, this.#configure) };
+    const { tarSize } = layerRecord(this.#options.store, diffId);
+    const draft = appendLayer(state.draft, tarLayer({ diffId, tarSize }), historyEntry(createdBy, this.#configure));
+    return { cached, value: { ...state, draft } };
+  }
+
+  async #origin(from: Origin | undefined): Promise<CopyOrigin> {
+    const { store, contextDirectory, ignore, ignorePatterns, plan } = this.#options;
+    if (from === undefined) {
+      this.#context ??= contextOrigin(store, contextDirectory, ignore, ignorePatterns);
+      return this.#context;
+    }
+    if (from.kind === 'scratch') return contextOrigin(store, undefined, ignore, ignorePatterns);
+    if (from.kind === 'stage') {
+      const layers = diffIds(await this.solve(from.stage));
+      return layersOrigin(store, this.#files(layers), layers, `stage ${from.stage.name ?? from.stage.index}`);
+    }
+    const { diffIds: layers } = this.#options.resolveImage(from.reference, plan.target.platform, undefined);
+    return layersOrigin(store, this.#files(layers), layers, `image ${from.reference}`);
+  }
+
+  #files(layers: readonly Digest[]): ImageFiles {
+    for (const diffId of layers) this.#options.lease.add(diffId);
+    const files = new ImageFiles(this.#options.store, layers);
+    this.#open.push(files);
+    return files;
+  }
+
+  #layers(): Parameters<typeof executeWorkdir>[3] {
+    const { store, lease, noCache, signal } = this.#options;
+    return { store, lease, cache: this.#cache, noCache, now: this.#time, signal };
+  }
+
+  #expander(state: StageState): { word(text: string): string; body(text: string): string } {
+    const { expand } = this.#configure;
+    return {
+      word: (text) => expandIn(state, text, expand),
+      body: (text) => expandIn(state, text, { ignoreQuotes: true }),
+    };
+  }
+}
+
+interface StepValue {
+  cached: boolean;
+  value: StageState;
+}
+
+function startState(draft: ImageDraft): StageState {
+  return { draft, env: new Map(parseEnv(draft.config.config?.Env ?? [])), args: [], cmdSet: false };
+}
+
+/** Set by ENV, so that it is the image's own. */
+function isOwn(state: StageState, key: string): boolean {
+  return (runConfig(state).Env ?? []).some((entry) => entry.startsWith(`${key}=`));
+}
+
+/** For a base that is not there: the words of the error say which line wants it. */
+export function missingBase(reference: string, cause: ImagoError): ImagoError {
+  return new ImagoError('IMAGE_NOT_FOUND', `base image ${reference} is not in the store`, {
+    remedy: "'imago import' and 'imago load' bring images in, 'imago images' lists those there are",
+    cause,
+  });
+}

@@ -1,0 +1,70 @@
+import type { Digest } from '../core/digest.ts';
+import { type ExpandOptions, expandWord, expandWords } from '../formats/dockerfile/expand.ts';
+import { editConfig, type ImageDraft } from '../image/draft.ts';
+import type { HistoryEntry, RunConfig } from '../oci/config.ts';
+
+/** What every line of history says that this builder wrote. */
+const COMMENT = 'imago';
+
+/** Where a stage stands: the image so far, and what its next instruction sees. A value. */
+export interface StageState {
+  readonly draft: ImageDraft;
+  /** ENV and ARG in scope, the last word of each name: what expands, and what RUN finds in its environment. */
+  readonly env: ReadonlyMap<string, string>;
+  /** Names that ARG declared, in order, for RUN's line of history. */
+  readonly args: readonly string[];
+  /** CMD was given in this stage: ENTRYPOINT then does not reset it. */
+  readonly cmdSet: boolean;
+}
+
+export interface HistoryContext {
+  /** RFC 3339. */
+  readonly created: string;
+}
+
+export function runConfig(state: StageState): RunConfig {
+  return state.draft.config.config ?? {};
+}
+
+export function diffIds(state: StageState): Digest[] {
+  return state.draft.config.rootfs.diff_ids;
+}
+
+/** The shell of the shell form. */
+export function shellOf(state: StageState): string[] {
+  const { Shell } = runConfig(state);
+  return Shell && Shell.length > 0 ? Shell : ['/bin/sh', '-c'];
+}
+
+export function historyEntry(createdBy: string, { created }: HistoryContext): HistoryEntry {
+  return { created, created_by: createdBy, comment: COMMENT };
+}
+
+export function changeConfig(
+  state: StageState,
+  change: Partial<RunConfig>,
+  createdBy: string,
+  context: HistoryContext,
+): StageState {
+  return { ...state, draft: editConfig(state.draft, change, historyEntry(createdBy, context)) };
+}
+
+export function expandIn(state: StageState, text: string, options: ExpandOptions): string {
+  return expandWord(text, (name) => state.env.get(name), options);
+}
+
+export function expandWordsIn(state: StageState, text: string, options: ExpandOptions): string[] {
+  return expandWords(text, (name) => state.env.get(name), options);
+}
+
+export function withEnv(state: StageState, pairs: Iterable<readonly [string, string]>): StageState {
+  return { ...state, env: new Map([...state.env, ...pairs]) };
+}
+
+/** NAME=value of a list in the form of the image config. */
+export function parseEnv(list: readonly string[]): [string, string][] {
+  return list.map((entry) => {
+    const equals = entry.indexOf('=');
+    return equals < 0 ? [entry, ''] : [entry.slice(0, equals), entry.slice(equals + 1)];
+  });
+}

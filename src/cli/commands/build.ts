@@ -1,0 +1,156 @@
+import { writeFileSync } from 'node:fs';
+import { ImagoError } from '../../core/errors.ts';
+import { type BuildOptions, buildImage, readDockerfile } from '../../engine/build.ts';
+import { BuildPrinter, printExcerpt } from '../build-output.ts';
+import type { Command, CommandContext } from '../command.ts';
+
+export const command: Command = {
+  name: 'build',
+  summary: 'Build an image from a Dockerfile',
+  usage: '[OPTIONS] PATH | -',
+  description: "With '-' the Dockerfile comes on standard input, and there are no files to copy.",
+  options: {
+    tag: {
+      type: 'string',
+      short: 't',
+      multiple: true,
+      value: 'name',
+      help: "Name of the image, as 'name:tag'",
+      complete: 'none',
+    },
+    file: {
+      type: 'string',
+      short: 'f',
+      value: 'path',
+      help: "The Dockerfile (default: PATH/Dockerfile; '-' is standard input)",
+    },
+    'build-arg': {
+      type: 'string',
+      multiple: true,
+      value: 'NAME[=value]',
+      help: 'Set a variable that ARG declares',
+      complete: 'none',
+    },
+    target: { type: 'string', value: 'stage', help: 'Stop at this stage', complete: 'none' },
+    label: { type: 'string', multiple: true, value: 'key=value', help: 'Set a label of the image', complete: 'none' },
+    network: {
+      type: 'string',
+      value: 'mode',
+      help: 'Network of RUN: host (default) or none',
+      complete: ['host', 'none'],
+    },
+    platform: { type: 'string', help: "Platform of the image; this machine's is the only one yet", complete: 'none' },
+    'no-cache': { type: 'boolean', help: 'Do every step anew' },
+    pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
+    iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
+    progress: { type: 'string', value: 'kind', help: 'auto (default) or plain', complete: ['auto', 'plain'] },
+    quiet: { type: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
+  },
+  args: { min: 1, max: 1 },
+  complete: 'file',
+  async run(context) {
+    const { options, stdout, stderr, signal } = context;
+    const build = await readOptions(context);
+    const quiet = options.quiet === true;
+    const printer = new BuildPrinter(stderr, options.progress === 'plain');
+    try {
+      const { id } = await buildImage(context.openStore(), {
+        ...build,
+        signal,
+        onEvent: quiet ? undefined : (event) => printer.print(event),
+      });
+      if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id);
+      if (quiet) stdout.write(`${id}\n`);
+      return 0;
+    } catch (error) {
+      if (!signal.aborted) printExcerpt(stderr, error, () => readDockerfile(build));
+      throw error;
+    }
+  },
+};
+
+async function readOptions({ args, options, stdin }: CommandContext): Promise<BuildOptions> {
+  const path = args[0]!;
+  const file = options.file as string | undefined;
+  checkChoice('progress', options.progress, ['auto', 'plain', 'tty']);
+  checkChoice('network', options.network, ['default', 'host', 'none']);
+  if (options.pull === true) {
+    throw new ImagoError('UNSUPPORTED', '--pull needs a registry, which this Imago cannot reach yet', {
+      remedy: "leave it out, and bring newer bases in with 'imago import' or 'imago load'",
+    });
+  }
+  if (/^(?:https?|git|ssh):\/\/|^git@/.test(path)) {
+    throw new ImagoError('UNSUPPORTED', 'a build context from a URL is not supported yet', {
+      got: path,
+      remedy: 'fetch it into a directory and build that',
+    });
+  }
+  const fromInput = path === '-' || file === '-';
+  if (path === '-' && file !== undefined) {
+    throw new ImagoError('BAD_USAGE', "the Dockerfile comes on standard input with '-': leave --file out");
+  }
+  return {
+    context: path === '-' ? undefined : path,
+    file: fromInput ? { name: 'Dockerfile', text: await readInput(stdin) } : file,
+    tags: options.tag as string[],
+    buildArgs: readBuildArgs(options['build-arg'] as string[]),
+    labels: readPairs(options.label as string[]),
+    target: options.target as string | undefined,
+    platform: options.platform as string | undefined,
+    network: options.network === 'none' ? 'none' : 'host',
+    noCache: options['no-cache'] === true,
+    now: readEpoch(),
+  };
+}
+
+function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value as string)) return;
+  throw new ImagoError('BAD_FLAG_VALUE', `invalid value of --${name}`, {
+    want: choices.join(', '),
+    got: String(value),
+    exitCode: 125,
+  });
+}
+
+async function readInput(stdin: NodeJS.ReadStream): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stdin) chunks.push(chunk as Buffer);
+  const bytes = Buffer.concat(chunks);
+  const archive = bytes.subarray(257, 262).toString('latin1') === 'ustar' || (bytes[0] === 0x1f && bytes[1] === 0x8b);
+  if (!archive) return bytes.toString();
+  throw new ImagoError('UNSUPPORTED', 'a build context as a tar on standard input is not supported yet', {
+    remedy: 'unpack it into a directory and build that',
+  });
+}
+
+/** Without a value it is the caller's own variable, if that is set. */
+function readBuildArgs(words: readonly string[]): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const word of words) {
+    const equals = word.indexOf('=');
+    const name = equals < 0 ? word : word.slice(0, equals);
+    const value = equals < 0 ? process.env[name] : word.slice(equals + 1);
+    if (value !== undefined) out[name] = value;
+  }
+  return out;
+}
+
+function readPairs(words: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    words.map((word) => {
+      const equals = word.indexOf('=');
+      return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
+    }),
+  );
+}
+
+/** https://reproducible-builds.org/specs/source-date-epoch/ */
+function readEpoch(): Date | undefined {
+  const text = process.env.SOURCE_DATE_EPOCH;
+  if (text === undefined || text === '') return undefined;
+  if (/^\d{1,12}$/.test(text)) return new Date(Number(text) * 1000);
+  throw new ImagoError('BAD_EPOCH', 'SOURCE_DATE_EPOCH is no time', {
+    want: 'seconds since 1970',
+    got: JSON.stringify(text),
+  });
+}

@@ -1,0 +1,53 @@
+import { readdirSync } from 'node:fs';
+import type { RunOutcome, RunRequest, RunStep } from '../build/run.ts';
+import { END_OF_ARCHIVE } from '../formats/tar/write.ts';
+import { openSnapshotter } from '../snapshot/snapshotter.ts';
+import { writeUpperTar } from '../snapshot/upper-tar.ts';
+import { Ingest } from '../store/ingest.ts';
+import { ingestLayer } from '../store/ingest-layer.ts';
+import type { Store } from '../store/store.ts';
+
+/** RUN as it is: a container's process on an overlay whose upper directory becomes the layer. */
+export function createRunStep(store: Store): RunStep {
+  return async (request) => {
+    // Locked while this process lives: what a kill leaves behind goes with the next prune.
+    using ingest = Ingest.create(store, 'run');
+    const upper = ingest.path('upper');
+    const status = await runCommand(store, request, upper, ingest.path('work'));
+    return status === 0 ? { status, layer: await takeLayer(store, request, upper) } : { status };
+  };
+}
+
+async function runCommand(store: Store, request: RunRequest, upper: string, work: string): Promise<number> {
+  const { runStep } = await import('../container/step.ts');
+  const { diffIds, config, args, env, network, signal, onOutput } = request;
+  return runStep(store, {
+    diffIds,
+    upper,
+    work,
+    args: [...args],
+    env: [...env],
+    cwd: config.WorkingDir || '/',
+    user: config.User ?? '',
+    network,
+    stdout: (chunk) => onOutput('stdout', chunk),
+    stderr: (chunk) => onOutput('stderr', chunk),
+    signal,
+  });
+}
+
+async function takeLayer(store: Store, request: RunRequest, upper: string): Promise<RunOutcome['layer']> {
+  const { diffIds, lower, lease, signal } = request;
+  const root = openSnapshotter(store).rootAttributes(diffIds);
+  const tar = writeUpperTar(upper, { root, lower });
+  if (readdirSync(upper).length === 0 && (await isEmpty(writeUpperTar(upper, { root })))) return undefined;
+  const { diffId, tarSize } = await ingestLayer(store, lease, tar, { signal });
+  return { diffId, tarSize };
+}
+
+/** Nothing but the end of an archive. */
+async function isEmpty(tar: AsyncIterable<Uint8Array>): Promise<boolean> {
+  let size = 0;
+  for await (const chunk of tar) size += chunk.length;
+  return size === END_OF_ARCHIVE.length;
+}
