@@ -6,11 +6,12 @@ import type { Image } from '../image/image.ts';
 import { type ResolvedImage, resolveName } from '../image/resolve.ts';
 import { keepUntagged, referencesTo, untaggedReference } from '../image/tags.ts';
 import { familiarReference, formatReference, parseReference } from '../oci/reference.ts';
-import { type LayerHooks, removeUnreached } from '../store/prune.ts';
+import { removeUnreached } from '../store/prune.ts';
 import type { RefRecord } from '../store/refs.ts';
 import type { Store } from '../store/store.ts';
+import { layerHooks } from './layer-hooks.ts';
 
-export interface RemoveImageOptions extends LayerHooks {
+export interface RemoveImageOptions {
   /** Remove it although it has other names, or a container that does not run was made of it. */
   force?: boolean;
 }
@@ -33,7 +34,7 @@ export async function removeImage(store: Store, name: string, options: RemoveIma
   const resolved = resolveReadable(store, name);
   if ('damaged' in resolved) {
     const removal = untag(store, resolved.damaged.reference);
-    await removeUnreached(store, [resolved.damaged.descriptor.digest], options);
+    await removeUnreached(store, [resolved.damaged.descriptor.digest], await layerHooks(store));
     return [removal];
   }
   const { image, reference } = resolved;
@@ -43,7 +44,7 @@ export async function removeImage(store: Store, name: string, options: RemoveIma
   if (key !== undefined) return removeName(store, { image, name, key, names, users }, options);
   checkConflicts(image.id, users, names, options.force === true);
   const out: Removal[] = names.map((other) => untag(store, other));
-  return [...out, ...(await deleteImage(store, image, options))];
+  return [...out, ...(await deleteImage(store, image))];
 }
 
 interface Target {
@@ -68,14 +69,14 @@ async function removeName(
   const out: Removal[] = [untag(store, key)];
   if (names.length > 1) {
     // Another name may stand for another manifest of the same image.
-    await removeUnreached(store, [image.target.digest], options);
+    await removeUnreached(store, [image.target.digest], await layerHooks(store));
     return out;
   }
   if (users.running.length > 0) {
     keepUntagged(store, image.descriptor);
     return out;
   }
-  return [...out, ...(await deleteImage(store, image, options))];
+  return [...out, ...(await deleteImage(store, image))];
 }
 
 function untag(store: Store, reference: string): Removal {
@@ -83,9 +84,13 @@ function untag(store: Store, reference: string): Removal {
   return { untagged: familiarReference(parseReference(reference, { defaultTag: false })) };
 }
 
-async function deleteImage(store: Store, image: Image, hooks: LayerHooks): Promise<Removal[]> {
+async function deleteImage(store: Store, image: Image): Promise<Removal[]> {
   for (const { digest } of [image.descriptor, image.target]) store.deleteRef(untaggedReference(digest));
-  const { layers } = await removeUnreached(store, [image.target.digest, image.descriptor.digest], hooks);
+  const { layers } = await removeUnreached(
+    store,
+    [image.target.digest, image.descriptor.digest],
+    await layerHooks(store),
+  );
   const gone = new Set(layers);
   const chains = image.chainIds.filter((_, i) => gone.has(image.diffIds[i]!)).reverse();
   return [image.id, ...chains].map((deleted) => ({ deleted }));
