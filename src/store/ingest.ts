@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmS
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { syncDirectory, uniqueName, writeAll } from '../system/atomic.ts';
-import { type FileLock, tryLockFile } from '../system/lock.ts';
+import { type FileLock, tryLockFile, tryLockIfThere } from '../system/lock.ts';
 import { blobDirectory, blobPath, layerDirectory } from './layout.ts';
 import type { Store } from './store.ts';
 
@@ -91,8 +91,8 @@ export function listAbandoned(root: string): string[] {
       out.push(path);
       continue;
     }
-    const lock = tryLockFile(path, 'exclusive');
-    if (lock === undefined) continue;
+    const lock = tryLockIfThere(path, 'exclusive');
+    if (lock === 'held' || lock === 'gone') continue;
     lock.release();
     out.push(path);
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { bytesOf } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import { sha256 } from '../core/sha256.ts';
-import { tryLockFile } from '../system/lock.ts';
+import { tryLockIfThere } from '../system/lock.ts';
 import { readDocument } from './document.ts';
 import { quarantinePath } from './layout.ts';
 import { listRefs, type RefRecord } from './refs.ts';
@@ -82,24 +82,15 @@ function readLeases(root: string): { dead: string[]; leased: Digest[] } {
   const leased: Digest[] = [];
   for (const name of readdirSync(join(root, 'leases'))) {
     const path = join(root, 'leases', name);
-    const lock = tryLockIfThere(path);
+    const lock = tryLockIfThere(path, 'exclusive');
     if (lock === 'gone') continue;
-    if (lock === undefined) leased.push(...digestsInFile(path));
+    if (lock === 'held') leased.push(...digestsInFile(path));
     else {
       lock.release();
       dead.push(path);
     }
   }
   return { dead, leased };
-}
-
-function tryLockIfThere(path: string): ReturnType<typeof tryLockFile> | 'gone' {
-  try {
-    return tryLockFile(path, 'exclusive');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'gone';
-    throw error;
-  }
 }
 
 /** Every digest in the text of a record, whatever its form: a root too many does no harm. None in large files. */

@@ -225,6 +225,8 @@ class Verification {
 
   /** What is missing though it was not set aside just now. */
   #checkReferences(): void {
+    // Nothing is pruned while it looks, so what is missing is not merely on its way out.
+    using _lock = this.#store.lock('shared');
     const told = new Set(this.#result.damaged.map((d) => d.digest));
     for (const { digest, kind } of new Belongings(
       this.#store,

@@ -28,6 +28,16 @@ export function lockFile(path: string, kind: 'shared' | 'exclusive'): FileLock {
   return hold(fd);
 }
 
+/** The lock on a file or directory that is there; 'gone' where it is not any more. */
+export function tryLockIfThere(path: string, kind: 'shared' | 'exclusive'): FileLock | 'held' | 'gone' {
+  try {
+    return tryLockFile(path, kind) ?? 'held';
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'gone';
+    throw error;
+  }
+}
+
 /** The lock, or undefined where somebody holds it. `path` must exist: a file or a directory. */
 export function tryLockFile(path: string, kind: 'shared' | 'exclusive'): FileLock | undefined {
   const fd = openSync(path, 'r');

@@ -7,7 +7,7 @@ import { Store } from '../../src/store/store.ts';
 const [root, run, path, what] = process.argv.slice(2) as [string, string, string, string];
 const store = Store.open({ root, run });
 process.stdout.write('begin\n');
-for (let i = 0; ; i++) {
+for (;;) {
   using lease = store.lease(what);
   const { diffId } = await ingestLayer(store, lease, { path });
   const config = store.putBlob(lease, Buffer.from(JSON.stringify({ rootfs: { diff_ids: [diffId] } })));
