@@ -45,6 +45,11 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image history'],
     load: () => import('./commands/history.ts'),
   },
+  inspect: {
+    summary: 'Show all that is known of containers and images, as JSON',
+    group: 'images',
+    load: () => import('./commands/inspect.ts'),
+  },
   rmi: {
     summary: 'Remove images',
     group: 'images',
