@@ -13,6 +13,8 @@ const KEY_VERSION = 1;
 /** What a step gave: a layer, or none where it changed nothing. */
 export interface StepResult {
   layer: Digest | null;
+  /** RFC 3339: when the step was done. */
+  created: string;
 }
 
 /** Digest over what shapes a step, apart from the files it takes. The fields' order counts. */
@@ -21,8 +23,8 @@ export function stepKey(fields: unknown): string {
 }
 
 /**
- * Results of steps by what went into them: ROOT/cache/<key>-<inputs>.json is `{"layers":[DiffID]}`, with no layer where
- * the step changed nothing. A prune may drop records at will; one whose layer is gone is a miss.
+ * Results of steps by what went into them: ROOT/cache/<key>-<inputs>.json is `{"layers":[DiffID],"created":…}`, with
+ * no layer where the step changed nothing. A prune may drop records at will; one whose layer is gone is a miss.
  */
 export class BuildCache {
   readonly #store: Store;
@@ -41,23 +43,23 @@ export class BuildCache {
   /** The result for exactly these inputs, its layer held by the lease; undefined where there is none (any more). */
   get(key: string, inputs = ''): StepResult | undefined {
     const path = this.#path(key, inputs);
-    const layers = readRecord(path);
-    if (layers === undefined) return undefined;
-    for (const layer of layers) {
+    const result = readRecord(path);
+    if (result === undefined) return undefined;
+    if (result.layer !== null) {
       // Held first, then looked at: a prune may be at work.
-      this.#lease.add(layer);
-      if (!hasLayer(this.#store, layer)) return undefined;
+      this.#lease.add(result.layer);
+      if (!hasLayer(this.#store, result.layer)) return undefined;
     }
     touch(path);
-    return { layer: layers[0] ?? null };
+    return result;
   }
 
-  set(key: string, inputs: string, { layer }: StepResult): void {
+  set(key: string, inputs: string, { layer, created }: StepResult): void {
     if (inputs !== '' && !this.has(key)) {
       mkdirSync(join(this.#store.root, 'cache', 'seen'), { recursive: true });
       writeFileSync(this.#seenPath(key), '');
     }
-    replaceFile(this.#path(key, inputs), `${JSON.stringify({ layers: layer === null ? [] : [layer] })}\n`);
+    replaceFile(this.#path(key, inputs), `${JSON.stringify({ layers: layer === null ? [] : [layer], created })}\n`);
   }
 
   #path(key: string, inputs: string): string {
@@ -70,10 +72,11 @@ export class BuildCache {
 }
 
 /** Undefined for anything that is not a whole record: it may be damaged. */
-function readRecord(path: string): Digest[] | undefined {
+function readRecord(path: string): StepResult | undefined {
   try {
-    const { layers } = JSON.parse(readFileSync(path, 'utf8')) as { layers: string[] };
-    return layers.every(isDigest) && layers.length <= 1 ? layers : undefined;
+    const { layers, created } = JSON.parse(readFileSync(path, 'utf8')) as { layers: string[]; created: string };
+    if (!layers.every(isDigest) || layers.length > 1 || Number.isNaN(Date.parse(created))) return undefined;
+    return { layer: layers[0] ?? null, created };
   } catch {
     return undefined;
   }

@@ -14,7 +14,6 @@ import {
   changeConfig,
   expandIn,
   expandWordsIn,
-  type HistoryContext,
   historyEntry,
   runConfig,
   type StageState,
@@ -28,7 +27,7 @@ export type ConfigInstruction = Exclude<
   { name: 'RUN' | 'COPY' | 'ADD' } | { name: 'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER' }
 >;
 
-export interface ConfigureContext extends HistoryContext {
+export interface ConfigureContext {
   /** The Dockerfile's escape character. */
   readonly expand: ExpandOptions;
   /** `--build-arg` */
@@ -52,21 +51,21 @@ export function configure(
     case 'LABEL': {
       const pairs = instruction.pairs.map(({ key, value }) => [expand(key), expand(value)] as const);
       const Labels = { ...runConfig(state).Labels, ...Object.fromEntries(pairs) };
-      return changeConfig(state, { Labels }, `LABEL ${joinPairs(pairs)}`, context);
+      return changeConfig(state, { Labels }, `LABEL ${joinPairs(pairs)}`);
     }
     case 'CMD':
     case 'ENTRYPOINT':
       return setCommand(state, instruction, context);
     case 'USER': {
       const User = expand(instruction.value);
-      return changeConfig(state, { User }, `USER ${User}`, context);
+      return changeConfig(state, { User }, `USER ${User}`);
     }
     case 'STOPSIGNAL': {
       const StopSignal = checkSignal(expand(instruction.value));
-      return changeConfig(state, { StopSignal }, `STOPSIGNAL ${StopSignal}`, context);
+      return changeConfig(state, { StopSignal }, `STOPSIGNAL ${StopSignal}`);
     }
     case 'MAINTAINER': {
-      const next = changeConfig(state, {}, `MAINTAINER ${instruction.value}`, context);
+      const next = changeConfig(state, {}, `MAINTAINER ${instruction.value}`);
       return { ...next, draft: { ...next.draft, config: { ...next.draft.config, author: instruction.value } } };
     }
     case 'EXPOSE': {
@@ -75,16 +74,16 @@ export function configure(
         .flatMap(parsePorts);
       const ExposedPorts = { ...runConfig(state).ExposedPorts };
       for (const port of ports) ExposedPorts[port] = {};
-      return changeConfig(state, { ExposedPorts }, `EXPOSE [${ports.join(' ')}]`, context);
+      return changeConfig(state, { ExposedPorts }, `EXPOSE [${ports.join(' ')}]`);
     }
     case 'VOLUME': {
       const volumes = instruction.values.map(expand);
       if (volumes.includes('')) throw new ImagoError('BAD_VOLUME', 'VOLUME specified can not be an empty string');
       const Volumes = { ...runConfig(state).Volumes, ...Object.fromEntries(volumes.map((volume) => [volume, {}])) };
-      return changeConfig(state, { Volumes }, `VOLUME [${volumes.join(' ')}]`, context);
+      return changeConfig(state, { Volumes }, `VOLUME [${volumes.join(' ')}]`);
     }
     case 'SHELL':
-      return changeConfig(state, { Shell: instruction.values }, `SHELL [${instruction.values.join(' ')}]`, context);
+      return changeConfig(state, { Shell: instruction.values }, `SHELL [${instruction.values.join(' ')}]`);
     case 'HEALTHCHECK':
       return setHealthcheck(state, instruction.health, context);
     case 'ONBUILD': {
@@ -112,7 +111,7 @@ function declareArgs(state: StageState, { args }: ArgInstruction, context: Confi
     if (final !== undefined) next = withEnv(next, [[key, final]]);
     next = { ...next, args: [...next.args.filter((name) => name !== key), key] };
   }
-  return changeConfig(next, {}, `ARG ${shown.join(' ')}`, context);
+  return changeConfig(next, {}, `ARG ${shown.join(' ')}`);
 }
 
 function setEnv(state: StageState, { pairs }: PairsInstruction, context: ConfigureContext): StageState {
@@ -126,17 +125,17 @@ function setEnv(state: StageState, { pairs }: PairsInstruction, context: Configu
     const at = Env.findIndex((entry) => entry === key || entry.startsWith(`${key}=`));
     Env.splice(at < 0 ? Env.length : at, at < 0 ? 0 : 1, `${key}=${value}`);
   }
-  return changeConfig(withEnv(state, expanded), { Env }, `ENV ${joinPairs(expanded)}`, context);
+  return changeConfig(withEnv(state, expanded), { Env }, `ENV ${joinPairs(expanded)}`);
 }
 
 function setCommand(state: StageState, instruction: CommandInstruction, context: ConfigureContext): StageState {
   const { args, shell } = instruction;
   const line = shell && args.length > 0 ? [...shellOf(state), args.join(' ')] : args;
   const text = `${instruction.name} [${line.map((word) => JSON.stringify(word)).join(' ')}]`;
-  if (instruction.name === 'CMD') return { ...changeConfig(state, { Cmd: line }, text, context), cmdSet: true };
+  if (instruction.name === 'CMD') return { ...changeConfig(state, { Cmd: line }, text), cmdSet: true };
   // A CMD of the base was meant for the base's entrypoint.
   const change = { Entrypoint: line.length === 0 ? undefined : line, ...(state.cmdSet ? {} : { Cmd: undefined }) };
-  return changeConfig(state, change, text, context);
+  return changeConfig(state, change, text);
 }
 
 function setHealthcheck(state: StageState, health: Healthcheck, context: ConfigureContext): StageState {
@@ -156,7 +155,7 @@ function setHealthcheck(state: StageState, health: Healthcheck, context: Configu
     `StartInterval:${formatDuration(startInterval)}`,
   ];
   const text = `HEALTHCHECK {Test:[${test.join(' ')}] ${times.join(' ')} Retries:${retries}}`;
-  return changeConfig(state, { Healthcheck }, text, context);
+  return changeConfig(state, { Healthcheck }, text);
 }
 
 function joinPairs(pairs: readonly (readonly [string, string])[]): string {
@@ -175,11 +174,4 @@ function checkSignal(text: string): string {
   throw new ImagoError('BAD_SIGNAL', `Invalid signal: ${text}`, {
     want: 'a name as SIGTERM, or a number from 1 to 64',
   });
-}
-
-/** A line of history for a step that made no layer after all. */
-export function addEmptyHistory(state: StageState, createdBy: string, context: HistoryContext): StageState {
-  const { config } = state.draft;
-  const history = [...(config.history ?? []), { ...historyEntry(createdBy, context), empty_layer: true }];
-  return { ...state, draft: { ...state.draft, config: { ...config, created: context.created, history } } };
 }

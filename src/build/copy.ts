@@ -8,7 +8,7 @@ import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
-import { type BuildCache, stepKey } from './cache.ts';
+import { type BuildCache, type StepResult, stepKey } from './cache.ts';
 import { parseChmod } from './chmod.ts';
 import type { CopyOrigin } from './copy-origin.ts';
 import type { ImageFiles } from './image-source.ts';
@@ -39,14 +39,15 @@ export interface LayerContext {
   cache: BuildCache;
   /** Take nothing from the cache. */
   noCache: boolean;
+  /** Of what the build makes itself. */
   now: Time;
+  /** Part of the key where the time is given, and so part of the result. */
+  epoch: string | undefined;
   signal?: AbortSignal;
 }
 
-export interface LayerStep {
+export interface LayerStep extends StepResult {
   cached: boolean;
-  /** Undefined where nothing changed. */
-  diffId: Digest | undefined;
 }
 
 export function prepareCopy(instruction: CopyInstruction | AddInstruction, expand: Expander): PreparedCopy {
@@ -106,11 +107,22 @@ export function copyHistory({ instruction, sources, inline, dest, chown, chmod }
 }
 
 /** Everything about the step but the bytes that it copies. */
-function copyKey(copy: PreparedCopy, state: StageState): string {
+function copyKey(copy: PreparedCopy, state: StageState, epoch: string | undefined): string {
   const { instruction, sources, inline, chown, chmod, exclude } = copy;
   const { name } = instruction;
   const unpack = unpacks(instruction);
-  return stepKey([name, diffIds(state), sources, inline, destination(copy, state), chown, chmod, exclude, unpack]);
+  return stepKey([
+    name,
+    diffIds(state),
+    sources,
+    inline,
+    destination(copy, state),
+    chown,
+    chmod,
+    exclude,
+    unpack,
+    epoch,
+  ]);
 }
 
 function unpacks(instruction: CopyInstruction | AddInstruction): boolean {
@@ -134,7 +146,7 @@ export async function executeCopy(
   context: LayerContext,
 ): Promise<LayerStep> {
   const sources = lazily(() => selectAll(copy, origin));
-  const key = copyKey(copy, state);
+  const key = copyKey(copy, state, context.epoch);
   const texts: FileTexts = new Map();
   const digest = (): string => digestInputs(sources(), origin.reader(texts), { owners: origin.ownersCount });
   const memo = origin.memo(copy, sources);
@@ -143,17 +155,23 @@ export async function executeCopy(
     const hit = context.cache.get(key, inputs);
     memo.set(inputs);
     origin.save();
-    if (hit !== undefined) return { cached: true, diffId: hit.layer ?? undefined };
+    if (hit !== undefined) return { ...hit, cached: true };
   }
   // What was read to look the result up is read again: only what goes into the layer may name it.
   texts.clear();
-  const diffId = await makeLayer(copy, sources(), state, files, texts, context);
+  const layer = await makeLayer(copy, sources(), state, files, texts, context);
   origin.remember(texts);
   const inputs = digest();
-  context.cache.set(key, inputs, { layer: diffId ?? null });
+  const result: StepResult = { layer, created: timeText(context.now) };
+  context.cache.set(key, inputs, result);
   memo.set(inputs);
   origin.save();
-  return { cached: false, diffId };
+  return { ...result, cached: false };
+}
+
+/** RFC 3339. */
+export function timeText({ sec }: Time): string {
+  return new Date(sec * 1000).toISOString();
 }
 
 function selectAll({ sources, exclude }: PreparedCopy, origin: CopyOrigin): Selected[][] {
@@ -176,7 +194,7 @@ async function makeLayer(
   files: ImageFiles,
   texts: FileTexts,
   { store, lease, now, signal }: LayerContext,
-): Promise<Digest | undefined> {
+): Promise<Digest | null> {
   const owner = copy.chown === undefined || copy.chown === '' ? undefined : resolveOwner(copy.chown, () => files);
   const chmod = copy.chmod === undefined || copy.chmod === '' ? undefined : parseChmod(copy.chmod);
   const placement = new Placement(files.tree, { owner, chmod, now });
@@ -199,7 +217,7 @@ async function makeLayer(
     }
   }
   for (const { name, content } of copy.inline) placement.copy(inlineFile(name, content), dest);
-  if (!placement.changes && archives.length === 0) return undefined;
+  if (!placement.changes && archives.length === 0) return null;
   const tar = (async function* () {
     const out = new ChunkWriter();
     yield* writeMembers(out, placement.take(), texts);

@@ -13,8 +13,8 @@ import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { lookup } from '../tree/lookup.ts';
 import { BuildCache, stepKey } from './cache.ts';
-import { addEmptyHistory, type ConfigureContext, configure } from './configure.ts';
-import { copyHistory, executeCopy, type LayerStep, prepareCopy } from './copy.ts';
+import { type ConfigureContext, configure } from './configure.ts';
+import { copyHistory, executeCopy, type LayerContext, type LayerStep, prepareCopy, timeText } from './copy.ts';
 import { type CopyOrigin, contextOrigin, layersOrigin } from './copy-origin.ts';
 import { locateError } from './errors.ts';
 import type { BuildProgress, StepProgress } from './events.ts';
@@ -22,7 +22,7 @@ import { ImageFiles } from './image-source.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { BuildPlan, Origin, PlannedStage, PlannedStep } from './plan.ts';
 import { executeRun, isProxy, prepareRun, proxyEnvironment, type RunNetwork, type RunStep, runHistory } from './run.ts';
-import { diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
+import { changeConfig, diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
 import { executeWorkdir } from './workdir.ts';
 
 /** containerd's and runc's, for images that set none. */
@@ -40,7 +40,8 @@ export interface SolveOptions {
   buildArgs: ReadonlyMap<string, string>;
   noCache: boolean;
   network: RunNetwork;
-  now: Date;
+  /** The time of everything (reproducible-builds.org, SOURCE_DATE_EPOCH); undefined: as it is. */
+  epoch: Date | undefined;
   run: RunStep;
   resolveImage(reference: string, platform: Platform, from: FromInstruction | undefined): Image;
   progress: BuildProgress;
@@ -50,6 +51,7 @@ export interface SolveOptions {
 /** Builds the target of a plan: every stage that it needs, once. */
 export async function solvePlan(options: SolveOptions): Promise<ImageDraft> {
   using solver = new Solver(options);
+  for (const stage of options.plan.stages) await solver.solve(stage);
   return (await solver.solve(options.plan.target)).draft;
 }
 
@@ -63,12 +65,11 @@ class Solver implements Disposable {
   #context: CopyOrigin | undefined;
 
   constructor(options: SolveOptions) {
-    const { store, lease, plan, buildArgs, now } = options;
+    const { store, lease, plan, buildArgs, epoch } = options;
     this.#options = options;
     this.#cache = new BuildCache(store, lease);
-    const created = now.toISOString();
-    this.#configure = { created, expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
-    this.#time = { sec: Math.floor(now.getTime() / 1000), nsec: 0 };
+    this.#configure = { expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
+    this.#time = { sec: Math.floor((epoch?.getTime() ?? Date.now()) / 1000), nsec: 0 };
   }
 
   [Symbol.dispose](): void {
@@ -112,7 +113,7 @@ class Solver implements Disposable {
     }
     if (base.kind === 'scratch') {
       const draft = emptyDraft(platform);
-      return startState({
+      return this.#start({
         ...draft,
         config: { ...draft.config, config: { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' } },
       });
@@ -122,15 +123,23 @@ class Solver implements Disposable {
         const image = this.#options.resolveImage(base.reference, platform, from);
         const { OnBuild: _, ...rest } = image.config.config ?? {};
         const draft = draftOf(image);
-        return { value: startState({ ...draft, config: { ...draft.config, config: rest } }) };
+        return { value: this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created) };
       } catch (error) {
         throw locateError(error, from, from.source);
       }
     });
   }
 
+  #start(draft: ImageDraft, age?: string): StageState {
+    const created = this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time);
+    const dated = { ...draft, config: { ...draft.config, created } };
+    return { draft: dated, env: new Map(parseEnv(draft.config.config?.Env ?? [])), args: [], created, cmdSet: false };
+  }
+
   async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
     const { instruction } = step;
+    // Before the step begins: a stage that it copies from may have to be built.
+    if (step.from?.kind === 'stage') await this.solve(step.from.stage);
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
     return this.#options.progress.step(name, async (progress) => {
       try {
@@ -171,8 +180,7 @@ class Solver implements Disposable {
     const { User, WorkingDir } = runConfig(state);
     const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own]);
     const hit = noCache ? undefined : this.#cache.get(key);
-    if (hit !== undefined)
-      return this.#withLayer(state, { cached: true, diffId: hit.layer ?? undefined }, runHistory(state, args));
+    if (hit !== undefined) return this.#withLayer(state, { ...hit, cached: true }, runHistory(state, args));
     const words = [...env, ...proxies].map(([key, value]) => `${key}=${value}`);
     const lower = (path: ByteString): 'directory' | 'other' | undefined => {
       const type = lookup(files.tree, path, { links: 'none' })?.type;
@@ -181,8 +189,9 @@ class Solver implements Disposable {
     const request = { diffIds: diffIds(state), args, env: words, network: own, lower, lease, signal };
     const at = { line: instruction.line, endLine: instruction.endLine, step: name };
     const layer = await executeRun(run, request, state, progress, at);
-    this.#cache.set(key, '', { layer: layer?.diffId ?? null });
-    return this.#withLayer(state, { cached: false, diffId: layer?.diffId }, runHistory(state, args));
+    const result = { layer: layer?.diffId ?? null, created: timeText(this.#time) };
+    this.#cache.set(key, '', result);
+    return this.#withLayer(state, { ...result, cached: false }, runHistory(state, args));
   }
 
   async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {
@@ -195,10 +204,13 @@ class Solver implements Disposable {
     return { cached, value: { ...value, draft: { ...draft, config } } };
   }
 
-  #withLayer(state: StageState, { cached, diffId }: LayerStep, createdBy: string): StepValue {
-    if (diffId === undefined) return { cached, value: addEmptyHistory(state, createdBy, this.#configure) };
-    const { tarSize } = layerRecord(this.#options.store, diffId);
-    const draft = appendLayer(state.draft, tarLayer({ diffId, tarSize }), historyEntry(createdBy, this.#configure));
+  #withLayer(before: StageState, result: LayerStep, createdBy: string): StepValue {
+    const { cached, layer } = result;
+    const created = this.#options.epoch?.toISOString() ?? result.created;
+    const state = { ...before, created };
+    if (layer === null) return { cached, value: changeConfig(state, {}, createdBy) };
+    const { tarSize } = layerRecord(this.#options.store, layer);
+    const draft = appendLayer(state.draft, tarLayer({ diffId: layer, tarSize }), historyEntry(createdBy, created));
     return { cached, value: { ...state, draft } };
   }
 
@@ -224,9 +236,9 @@ class Solver implements Disposable {
     return files;
   }
 
-  #layers(): Parameters<typeof executeWorkdir>[3] {
-    const { store, lease, noCache, signal } = this.#options;
-    return { store, lease, cache: this.#cache, noCache, now: this.#time, signal };
+  #layers(): LayerContext {
+    const { store, lease, noCache, epoch, signal } = this.#options;
+    return { store, lease, cache: this.#cache, noCache, now: this.#time, epoch: epoch?.toISOString(), signal };
   }
 
   #expander(state: StageState): { word(text: string): string; body(text: string): string } {
@@ -241,10 +253,6 @@ class Solver implements Disposable {
 interface StepValue {
   cached: boolean;
   value: StageState;
-}
-
-function startState(draft: ImageDraft): StageState {
-  return { draft, env: new Map(parseEnv(draft.config.config?.Env ?? [])), args: [], cmdSet: false };
 }
 
 /** Set by ENV, so that it is the image's own. */

@@ -13,13 +13,10 @@ export interface StageState {
   readonly env: ReadonlyMap<string, string>;
   /** Names that ARG declared, in order, for RUN's line of history. */
   readonly args: readonly string[];
+  /** RFC 3339: when the newest layer was made, in this build or in the one that it is cached from. */
+  readonly created: string;
   /** CMD was given in this stage: ENTRYPOINT then does not reset it. */
   readonly cmdSet: boolean;
-}
-
-export interface HistoryContext {
-  /** RFC 3339. */
-  readonly created: string;
 }
 
 export function runConfig(state: StageState): RunConfig {
@@ -36,17 +33,13 @@ export function shellOf(state: StageState): string[] {
   return Shell && Shell.length > 0 ? Shell : ['/bin/sh', '-c'];
 }
 
-export function historyEntry(createdBy: string, { created }: HistoryContext): HistoryEntry {
+export function historyEntry(createdBy: string, created: string): HistoryEntry {
   return { created, created_by: createdBy, comment: COMMENT };
 }
 
-export function changeConfig(
-  state: StageState,
-  change: Partial<RunConfig>,
-  createdBy: string,
-  context: HistoryContext,
-): StageState {
-  return { ...state, draft: editConfig(state.draft, change, historyEntry(createdBy, context)) };
+/** A line of history of its own, as old as the layer below it: a rebuild from the cache gives the same image. */
+export function changeConfig(state: StageState, change: Partial<RunConfig>, createdBy: string): StageState {
+  return { ...state, draft: editConfig(state.draft, change, historyEntry(createdBy, state.created)) };
 }
 
 export function expandIn(state: StageState, text: string, options: ExpandOptions): string {

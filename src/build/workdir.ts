@@ -1,7 +1,7 @@
 import { byteString } from '../core/bytes.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
 import { stepKey } from './cache.ts';
-import type { LayerContext, LayerStep } from './copy.ts';
+import { type LayerContext, type LayerStep, timeText } from './copy.ts';
 import type { ImageFiles } from './image-source.ts';
 import { resolveOwner } from './owner.ts';
 import { Placement } from './place.ts';
@@ -13,26 +13,27 @@ export async function executeWorkdir(
   path: string,
   state: StageState,
   files: ImageFiles,
-  { store, lease, cache, noCache, now, signal }: LayerContext,
+  { store, lease, cache, noCache, now, epoch, signal }: LayerContext,
 ): Promise<LayerStep> {
-  if (path === '/') return { cached: true, diffId: undefined };
+  if (path === '/') return { cached: true, layer: null, created: state.created };
   const user = runConfig(state).User ?? '';
-  const key = stepKey(['WORKDIR', diffIds(state), path, user]);
+  const key = stepKey(['WORKDIR', diffIds(state), path, user, epoch]);
   const hit = noCache ? undefined : cache.get(key);
-  if (hit !== undefined) return { cached: true, diffId: hit.layer ?? undefined };
+  if (hit !== undefined) return { ...hit, cached: true };
   const owner = user === '' ? { uid: 0, gid: 0 } : resolveOwner(user, () => files);
   const placement = new Placement(files.tree, { now });
   placement.makeDirectories(byteString(path), { ...owner, mode: 0o755 });
+  const created = timeText(now);
   if (!placement.changes) {
-    cache.set(key, '', { layer: null });
-    return { cached: false, diffId: undefined };
+    cache.set(key, '', { layer: null, created });
+    return { cached: false, layer: null, created };
   }
   const tar = (async function* () {
     const out = new ChunkWriter();
     yield* writeMembers(out, placement.take(), new Map());
     yield* finishTar(out);
   })();
-  const { diffId } = await ingestLayer(store, lease, tar, { signal });
-  cache.set(key, '', { layer: diffId });
-  return { cached: false, diffId };
+  const { diffId: layer } = await ingestLayer(store, lease, tar, { signal });
+  cache.set(key, '', { layer, created });
+  return { cached: false, layer, created };
 }

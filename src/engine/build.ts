@@ -32,8 +32,8 @@ export interface BuildOptions {
   platform?: string;
   network?: RunNetwork;
   noCache?: boolean;
-  /** The time in the image and its history, and of directories that the build makes (default: now). */
-  now?: Date;
+  /** The time of the image, of its history, and of directories that the build makes (default: now, and then kept). */
+  epoch?: Date;
   onEvent?: OnBuildEvent;
   signal?: AbortSignal;
 }
@@ -92,7 +92,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     buildArgs,
     noCache: options.noCache ?? false,
     network: options.network ?? 'host',
-    now: options.now ?? new Date(),
+    epoch: options.epoch,
     run: createRunStep(store),
     resolveImage: findBase,
     progress,

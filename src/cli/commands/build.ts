@@ -99,7 +99,7 @@ async function readOptions({ args, options, stdin }: CommandContext): Promise<Bu
     platform: options.platform as string | undefined,
     network: options.network === 'none' ? 'none' : 'host',
     noCache: options['no-cache'] === true,
-    now: readEpoch(),
+    epoch: readEpoch(),
   };
 }
 
