@@ -13,6 +13,7 @@ import { makeQuirks } from './quirks.ts';
  * IMAGO_TEST_TARS (paths, colon-separated) names further tars to compare.
  */
 const { dir, skip } = openLab();
+after(closeLab);
 
 function compareMounted(tar: string, extract: (tar: string, into: string) => void, skipped: string[] = []): void {
   const name = basename(tar, '.tar');
@@ -47,8 +48,6 @@ function extractWithBsd(tar: string, into: string): void {
 }
 
 describe('the kernel shows what tar extracts', { skip }, () => {
-  after(closeLab);
-
   const quirks = join(dir, 'quirks');
   const made = missing('tar', 'setfacl', 'setcap');
   if (made === false) makeQuirks(quirks);

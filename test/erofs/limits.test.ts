@@ -23,6 +23,7 @@ import { makeTar, member } from './tars.ts';
 
 /** What no ordinary tar holds, on the kernel. */
 const { dir, skip } = openLab();
+after(closeLab);
 let count = 0;
 
 function withIndex(image: Uint8Array, tar: string, use: (root: string) => void): void {
@@ -57,8 +58,6 @@ function readPiece(path: string, offset: number, length: number): string {
 }
 
 describe('the kernel takes', { skip }, () => {
-  after(closeLab);
-
   it('200,000 names in one directory', () => {
     const names = Array.from({ length: 200_000 }, (_, i) => `name-${i}`);
     withEntries(

@@ -10,6 +10,7 @@ import { type Member, makeTar, member } from './tars.ts';
 
 /** What the kernel makes of stacked indexes, against what OCI and Docker say of whiteouts. */
 const { dir, skip } = openLab();
+after(closeLab);
 const OPTIONS = 'index=off,metacopy=off,redirect_dir=off';
 let count = 0;
 
@@ -114,8 +115,6 @@ const CASES: [what: string, layers: (Member | string)[][], want: string[]][] = [
 ];
 
 describe('stacked layers show', { skip }, () => {
-  after(closeLab);
-
   for (const [what, layers, want] of CASES) {
     it(what, () => {
       withOverlay(layers, (merged) => {
