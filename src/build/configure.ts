@@ -10,16 +10,7 @@ import type {
   StageInstruction,
 } from '../formats/dockerfile/instruction.ts';
 import { parsePorts } from './ports.ts';
-import {
-  changeConfig,
-  expandIn,
-  expandWordsIn,
-  historyEntry,
-  runConfig,
-  type StageState,
-  shellOf,
-  withEnv,
-} from './state.ts';
+import { changeConfig, expandIn, expandWordsIn, runConfig, type StageState, shellOf, withEnv } from './state.ts';
 
 /** The instructions that make no layer. */
 export type ConfigInstruction = Exclude<
@@ -55,7 +46,7 @@ export function configure(
     }
     case 'CMD':
     case 'ENTRYPOINT':
-      return setCommand(state, instruction, context);
+      return setCommand(state, instruction);
     case 'USER': {
       const User = expand(instruction.value);
       return changeConfig(state, { User }, `USER ${User}`);
@@ -85,7 +76,7 @@ export function configure(
     case 'SHELL':
       return changeConfig(state, { Shell: instruction.values }, `SHELL [${instruction.values.join(' ')}]`);
     case 'HEALTHCHECK':
-      return setHealthcheck(state, instruction.health, context);
+      return setHealthcheck(state, instruction.health);
     case 'ONBUILD': {
       // As BuildKit: recorded, but no line of history.
       const OnBuild = [...(runConfig(state).OnBuild ?? []), instruction.expression];
@@ -128,7 +119,7 @@ function setEnv(state: StageState, { pairs }: PairsInstruction, context: Configu
   return changeConfig(withEnv(state, expanded), { Env }, `ENV ${joinPairs(expanded)}`);
 }
 
-function setCommand(state: StageState, instruction: CommandInstruction, context: ConfigureContext): StageState {
+function setCommand(state: StageState, instruction: CommandInstruction): StageState {
   const { args, shell } = instruction;
   const line = shell && args.length > 0 ? [...shellOf(state), args.join(' ')] : args;
   const text = `${instruction.name} [${line.map((word) => JSON.stringify(word)).join(' ')}]`;
@@ -138,7 +129,7 @@ function setCommand(state: StageState, instruction: CommandInstruction, context:
   return changeConfig(state, change, text);
 }
 
-function setHealthcheck(state: StageState, health: Healthcheck, context: ConfigureContext): StageState {
+function setHealthcheck(state: StageState, health: Healthcheck): StageState {
   const { test, interval = 0, timeout = 0, startPeriod = 0, startInterval = 0, retries = 0 } = health;
   const Healthcheck = {
     Test: test,
