@@ -1,11 +1,11 @@
 import { ImagoError } from '../core/errors.ts';
 
-/** Prints what went wrong, one line where it can, and returns the exit status. */
-export function reportError(error: unknown, options: { debug?: boolean; status?: number } = {}): number {
+/** Prints what went wrong, one line where it can, and returns the exit status: the error's own, or `status`. */
+export function reportError(error: unknown, status = 1): number {
   process.stderr.write(`imago: ${printable(describe(error))}\n`);
-  if (options.debug) process.stderr.write(`${printable(stackOf(error))}\n`);
+  if (process.env.IMAGO_DEBUG) process.stderr.write(`${printable(stackOf(error))}\n`);
   if (error instanceof ImagoError && error.details.exitCode !== undefined) return error.details.exitCode;
-  return options.status ?? 1;
+  return status;
 }
 
 function describe(error: unknown): string {

@@ -9,7 +9,6 @@ import { findCommand, listGroup, suggestCommand } from './lookup.ts';
 interface GlobalOptions {
   root?: string | undefined;
   run?: string | undefined;
-  debug: boolean;
 }
 
 /** The program: runs `imago WORDS` and ends the process with its status. */
@@ -21,20 +20,19 @@ export async function start(words: readonly string[]): Promise<void> {
 
 /** One run of `imago WORDS`. Returns the exit status; errors are printed, not thrown. */
 export async function main(words: readonly string[]): Promise<number> {
-  let global: GlobalOptions = { debug: false };
   try {
     const { options, args, help } = parseFlags(GLOBAL_OPTIONS, words, { name: 'imago', stopAtPositional: true });
-    global = {
+    if (options.debug === true) process.env.IMAGO_DEBUG = '1';
+    const global: GlobalOptions = {
       root: options.root as string | undefined,
       run: options.run as string | undefined,
-      debug: options.debug === true || Boolean(process.env.IMAGO_DEBUG),
     };
     if (options.version === true) return print(`imago version ${imagoVersion()}\n`);
     if (args.length === 0 || help) return await showHelp(help ? args : [], global);
     if (args[0] === 'help') return await showHelp(args.slice(1), global);
     return await runCommand(args, global);
   } catch (error) {
-    return fail(error, global);
+    return fail(error);
   }
 }
 
@@ -48,7 +46,7 @@ async function runCommand(words: readonly string[], global: GlobalOptions): Prom
     const status = await command.run(createContext(parsed, global));
     return signalStatus() ?? status;
   } catch (error) {
-    return fail(error, global, command.failureStatus);
+    return fail(error, command.failureStatus);
   }
 }
 
@@ -77,9 +75,9 @@ function print(text: string): number {
   return 0;
 }
 
-function fail(error: unknown, global: GlobalOptions, status?: number): number {
+function fail(error: unknown, status?: number): number {
   // What a command gave up because of a signal needs no words: the user sent it.
-  return signalStatus() ?? reportError(error, { debug: global.debug, status });
+  return signalStatus() ?? reportError(error, status);
 }
 
 if (import.meta.main) await start(process.argv.slice(2));
