@@ -36,8 +36,8 @@ export function readLayerTree(entries: Iterable<TarEntry>, layer: number): Layer
 class LayerBuilder {
   readonly #root: TreeNode;
   readonly #marked: Set<TreeNode> = new Set();
-  /** Links whose source did not come before them, by path. */
-  readonly #waiting: Map<ByteString, LowerLink> = new Map();
+  /** Links whose source did not come before them, by the empty file that holds their place in the tree. */
+  readonly #waiting: Map<TreeNode, LowerLink> = new Map();
   /** Files that aufs kept for hard links, which are no names of the image. */
   readonly #aufsLinks: Map<ByteString, TreeNode> = new Map();
   readonly #layer: number;
@@ -76,19 +76,39 @@ class LayerBuilder {
 
   /** A forward link is resolved in the layer as it ended up; what is not there must be in a lower one. */
   finish(): LayerTree {
+    const links = [...this.#waiting].filter(([holder, { path }]) => this.#find(path) === holder);
+    const sources = links.map(([, link]) => this.#resolve(link));
     const lowerLinks: LowerLink[] = [];
-    for (const link of this.#waiting.values()) {
-      const source = this.#find(link.target);
-      if (source === undefined) lowerLinks.push(link);
-      else this.#link(link, source);
-    }
+    links.forEach(([, link], i) => {
+      const source = sources[i]!;
+      if (typeof source !== 'string') {
+        this.#link(link, source);
+        return;
+      }
+      link.parent.children!.delete(link.name);
+      lowerLinks.push({ ...link, target: source });
+    });
     return { root: this.#root, lowerLinks, marked: this.#marked };
+  }
+
+  /** A node of this layer, or the path that the link means in those below; through other links of that kind. */
+  #resolve(link: LowerLink): TreeNode | ByteString {
+    const seen = new Set<ByteString>();
+    for (let at = link.target; !seen.has(at); ) {
+      seen.add(at);
+      const found = this.#find(at);
+      if (found === undefined) return at;
+      const next = this.#waiting.get(found);
+      if (next === undefined) return found;
+      at = next.target;
+    }
+    throw linkError('hard links that name each other', link);
   }
 
   #addMember(parent: TreeNode, name: ByteString, path: ByteString, entry: TarEntry): void {
     // A 0:0 character device is how overlayfs itself writes a whiteout, so a mounted layer can show it as nothing else.
     if (entry.type === 'char' && entry.devmajor === 0 && entry.devminor === 0) {
-      this.#replace(parent, name, path, undefined);
+      this.#replace(parent, name, undefined);
       this.#addWhiteout(parent, name);
       return;
     }
@@ -99,7 +119,7 @@ class LayerBuilder {
     const existing = parent.children!.get(name);
     const node = nodeOf(entry, this.#layer);
     if (existing?.type === 'directory' && node.type === 'directory') adoptAttributes(existing, node);
-    else this.#replace(parent, name, path, node);
+    else this.#replace(parent, name, node);
   }
 
   #addWhiteout(parent: TreeNode, name: ByteString): void {
@@ -108,11 +128,10 @@ class LayerBuilder {
     this.#marked.add(parent);
   }
 
-  #replace(parent: TreeNode, name: ByteString, path: ByteString, node: TreeNode | undefined): void {
+  #replace(parent: TreeNode, name: ByteString, node: TreeNode | undefined): void {
     const existing = parent.children!.get(name);
     // The directory that is remembered may be below the one that goes.
     if (existing?.type === 'directory') this.#forget();
-    this.#waiting.delete(path);
     if (node === undefined) parent.children!.delete(name);
     else parent.children!.set(name, node);
   }
@@ -121,24 +140,31 @@ class LayerBuilder {
     const target = cleanLinkTarget(entry.linkname, entry.headerOffset);
     const link = { parent, name, path, target, offset: entry.headerOffset };
     const source = this.#aufsLinks.get(target) ?? this.#find(target);
-    if (source !== undefined) {
+    if (target === path) {
+      // GNU tar stores a file that is named twice as a link to itself.
+      if (source !== undefined && source.type !== 'directory') return;
+      throw linkError(source === undefined ? 'hard link to itself' : 'hard link to a directory', link);
+    }
+    const waiting = source && this.#waiting.get(source);
+    if (source !== undefined && waiting === undefined) {
       this.#link(link, source);
       return;
     }
-    if (target === path) throw linkError('hard link to itself', link);
-    this.#replace(parent, name, path, undefined);
-    this.#waiting.set(path, link);
+    const holder = nodeOf({ ...entry, type: 'file', size: 0 }, this.#layer);
+    this.#replace(parent, name, holder);
+    this.#waiting.set(holder, waiting === undefined ? link : { ...link, target: waiting.target });
   }
 
   #link(link: LowerLink, source: TreeNode): void {
     if (source.type === 'directory') throw linkError('hard link to a directory', link);
     if (link.parent.children!.get(link.name) === source) return;
     source.hardlinked = true;
-    this.#replace(link.parent, link.name, link.path, source);
+    this.#replace(link.parent, link.name, source);
   }
 
   #find(path: ByteString): TreeNode | undefined {
     let node: TreeNode | undefined = this.#root;
+    if (path === '') return node;
     for (const part of path.split('/')) node = node?.children?.get(part);
     return node;
   }

@@ -1,9 +1,7 @@
 import type { TarEntry } from '../formats/tar/entry.ts';
 import { type LayerTree, linkError, readLayerTree } from './layer.ts';
-import { type LookupOptions, lookup } from './lookup.ts';
+import { lookup } from './lookup.ts';
 import { adoptAttributes, newTree, type TreeNode } from './node.ts';
-
-const EXACT: LookupOptions = { links: 'none' };
 
 /**
  * Lays a layer over a tree, which changes in place. OCI image-spec v1.1.1, layer.md: whiteouts and opaque marks take
@@ -12,8 +10,8 @@ const EXACT: LookupOptions = { links: 'none' };
  */
 export function mergeLayer(tree: TreeNode, layer: LayerTree): void {
   for (const link of layer.lowerLinks) {
-    // Before anything below is taken away: the source may be deleted by this very layer. Or it is another such link.
-    const source = lookup(layer.root, link.target, EXACT) ?? lookup(tree, link.target, EXACT);
+    // Before anything below is taken away: the source may be deleted by this very layer.
+    const source = lookup(tree, link.target, { links: 'none' });
     if (source === undefined) throw linkError('hard link to what is in no layer', link);
     if (source.type === 'directory') throw linkError('hard link to a directory', link);
     source.hardlinked = true;
