@@ -53,7 +53,16 @@ export function listStack(store: Store, diffIds: readonly Digest[]): Stack {
     const patch = patchPart(store, chains[number]!);
     if (patch !== undefined) parts.push(patch);
   });
-  return { parts, root };
+  return { parts: withoutRepeats(parts), root };
+}
+
+/**
+ * Images do hold a layer several times (an empty one, mostly), but an overlay takes no directory twice (ELOOP). The
+ * topmost is enough: what the layer brings or hides, it brings and hides there again.
+ */
+function withoutRepeats(parts: StackPart[]): StackPart[] {
+  const last = new Map(parts.map((part, i) => [part.name, i]));
+  return parts.filter((part, i) => last.get(part.name) === i);
 }
 
 function patchPart(store: Store, chainId: Digest): StackPart | undefined {

@@ -5,13 +5,12 @@ import { CLONE_FS, CLONE_NEWNS, setns, unshare } from './namespace.ts';
 const fchdirCall = bindCall<[number]>('fchdir', ['int'], 'int');
 const chrootCall = bindCall<[Buffer]>('chroot', ['void *'], 'int');
 
-let fsUnshared = false;
-
-/** Gives this thread root and working directories of its own, without which it cannot change mount namespaces. */
+/**
+ * Gives this thread root and working directories of its own, without which it cannot change mount namespaces.
+ * To be called each time: a thread that it starts shares them again.
+ */
 export function unshareDirectories(): void {
-  if (fsUnshared) return;
   unshare(CLONE_FS);
-  fsUnshared = true;
 }
 
 /** A descriptor of the mount namespace that this thread is in; the caller closes it. */

@@ -1,0 +1,3 @@
+import { snapshotContract } from '../contracts/snapshot.ts';
+
+snapshotContract('unpacked');
