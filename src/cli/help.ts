@@ -21,6 +21,7 @@ export function formatTopHelp(): string {
     'Usage:  imago [OPTIONS] COMMAND',
     '',
     ...common.map(([name, entry]) => `  ${name.padEnd(width)}${entry.summary}`),
+    '',
     ...formatNames('Containers', names('containers')),
     ...formatNames('Images', names('images')),
     ...formatNames('System', names('system')),

@@ -21,17 +21,34 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['container run'],
     load: () => import('./commands/run.ts'),
   },
-  images: {
-    summary: 'List images',
+  ps: {
+    summary: 'List containers',
     group: 'common',
-    aliases: ['image ls', 'image list'],
-    load: () => import('./commands/images.ts'),
+    aliases: ['container ls', 'container list', 'container ps'],
+    load: () => import('./commands/ps.ts'),
   },
   build: {
     summary: 'Build an image from a Dockerfile',
     group: 'common',
     aliases: ['image build'],
     load: () => import('./commands/build.ts'),
+  },
+  images: {
+    summary: 'List images',
+    group: 'common',
+    aliases: ['image ls', 'image list'],
+    load: () => import('./commands/images.ts'),
+  },
+  rmi: {
+    summary: 'Remove images',
+    group: 'common',
+    aliases: ['image rm', 'image remove'],
+    load: () => import('./commands/rmi.ts'),
+  },
+  inspect: {
+    summary: 'Show all that is known of containers and images, as JSON',
+    group: 'common',
+    load: () => import('./commands/inspect.ts'),
   },
   diff: {
     summary: 'Show what changed in a container, or from one image to another',
@@ -44,17 +61,6 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'images',
     aliases: ['image history'],
     load: () => import('./commands/history.ts'),
-  },
-  inspect: {
-    summary: 'Show all that is known of containers and images, as JSON',
-    group: 'images',
-    load: () => import('./commands/inspect.ts'),
-  },
-  rmi: {
-    summary: 'Remove images',
-    group: 'images',
-    aliases: ['image rm', 'image remove'],
-    load: () => import('./commands/rmi.ts'),
   },
   import: {
     summary: 'Make an image from the tar of a root file system',
@@ -86,10 +92,11 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['system info'],
     load: () => import('./commands/info.ts'),
   },
-  version: {
-    summary: 'Show the versions of Imago and of what it runs on',
+  prune: {
+    summary: 'Remove untagged images, and what interrupted commands left',
     group: 'system',
-    load: () => import('./commands/version.ts'),
+    aliases: ['image prune'],
+    load: () => import('./commands/prune.ts'),
   },
   'system df': {
     summary: 'Show how much disk is used, what is shared, and what could go',
@@ -101,16 +108,15 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'system',
     load: () => import('./commands/system-prune.ts'),
   },
-  prune: {
-    summary: 'Remove untagged images, and what interrupted commands left',
-    group: 'system',
-    aliases: ['image prune'],
-    load: () => import('./commands/prune.ts'),
-  },
   verify: {
     summary: 'Hash what is stored, make every index anew and compare',
     group: 'system',
     load: () => import('./commands/verify.ts'),
+  },
+  version: {
+    summary: 'Show the versions of Imago and of what it runs on',
+    group: 'system',
+    load: () => import('./commands/version.ts'),
   },
   completion: {
     summary: 'Print the completion script for bash, zsh or fish',
