@@ -20,6 +20,7 @@ import { textOf } from './text.ts';
 type HostPath = string | Buffer;
 
 const NO_CHILDREN: ReadonlyMap<ByteString, SourceNode> = new Map();
+const SECOND: bigint = 1_000_000_000n;
 const NOTHING: Time = { sec: 0, nsec: 0 };
 
 /**
@@ -47,17 +48,26 @@ interface Ignored {
   readonly itself: boolean;
 }
 
-/** A file of the context, with the stat that it had when its directory was read. */
+/**
+ * A file of the context, as it was when its directory was read. Takes from its stat what is needed and lets go of it:
+ * tens of thousands of them are alive at once.
+ */
 export class ContextNode implements SourceNode {
   readonly path: HostPath;
   /** Relative to the context; '' for the root. */
   readonly name: ByteString;
-  readonly stat: BigIntStats;
+  /** Changes whenever the file does, to the nanosecond. */
+  readonly stamp: string;
+  /** Milliseconds since the epoch. */
+  readonly changed: number;
   readonly type: SourceNode['type'];
   readonly mode: number;
   readonly uid: number = 0;
   readonly gid: number = 0;
   readonly size: number;
+  readonly mtime: Time;
+  readonly identity: string | undefined;
+  readonly #device: number;
   readonly #root: ContextRoot;
   readonly #above: Ignored | undefined;
   #children: ReadonlyMap<ByteString, ContextNode> | undefined;
@@ -65,21 +75,19 @@ export class ContextNode implements SourceNode {
   constructor(path: HostPath, name: ByteString, stat: BigIntStats, root: ContextRoot, above: Ignored | undefined) {
     this.path = path;
     this.name = name;
-    this.stat = stat;
+    const { dev, ino, mtimeNs, ctimeNs } = stat;
+    this.stamp = `${dev},${ino},${stat.size},${mtimeNs},${ctimeNs},${stat.mode}`;
+    this.changed = Number(ctimeNs / 1_000_000n);
     this.#root = root;
     this.#above = above;
     const mode = Number(stat.mode);
     this.mode = mode & 0o7777;
     this.type = typeOf(mode) ?? 'fifo';
     this.size = this.type === 'file' ? Number(stat.size) : 0;
-  }
-
-  get mtime(): Time {
-    return { sec: Number(this.stat.mtimeNs / 1_000_000_000n), nsec: 0 };
-  }
-
-  get identity(): unknown {
-    return this.stat.nlink > 1n && this.type !== 'directory' ? `${this.stat.dev}:${this.stat.ino}` : undefined;
+    // Floored, since times before 1970 are negative. A layer has whole seconds.
+    this.mtime = { sec: Number((mtimeNs - (((mtimeNs % SECOND) + SECOND) % SECOND)) / SECOND), nsec: 0 };
+    this.identity = stat.nlink > 1n && this.type !== 'directory' ? `${dev}:${ino}` : undefined;
+    this.#device = this.type === 'char' || this.type === 'block' ? Number(stat.rdev) : 0;
   }
 
   get linkname(): ByteString {
@@ -87,11 +95,11 @@ export class ContextNode implements SourceNode {
   }
 
   get devmajor(): number {
-    return this.type === 'char' || this.type === 'block' ? deviceMajor(Number(this.stat.rdev)) : 0;
+    return deviceMajor(this.#device);
   }
 
   get devminor(): number {
-    return this.type === 'char' || this.type === 'block' ? deviceMinor(Number(this.stat.rdev)) : 0;
+    return deviceMinor(this.#device);
   }
 
   /** The two kinds that mean something in an image: user.* and file capabilities. */

@@ -40,7 +40,7 @@ export function contextOrigin(
   ignorePatterns: readonly string[],
 ): CopyOrigin {
   if (directory === undefined) return plainOrigin(emptyContext(), 'the build context, which is empty');
-  const scanned = BigInt(Date.now()) * 1_000_000n;
+  const scanned = Date.now();
   const place = realpathSync(directory);
   const cache = new StatCache(store, stepKey(['context', place]), scanned);
   const root = openContext(place, ignore);

@@ -3,7 +3,7 @@ import { type ByteString, compareByteStrings } from '../core/bytes.ts';
 import { ContextNode } from './context.ts';
 import type { Selected } from './select.ts';
 import type { SourceNode } from './source.ts';
-import { isRacy, type StatCache, stampOf } from './stat-cache.ts';
+import { isRacy, type StatCache } from './stat-cache.ts';
 
 /** Per file: sha256 of its bytes in hex, and its xattrs. */
 export type FileTexts = Map<SourceNode, string>;
@@ -76,7 +76,7 @@ function linkNumber(links: Map<unknown, number>, { identity }: SourceNode): stri
  * Changes whenever a file of a context changes, for the price of the stats that were made anyway. Undefined where a
  * file is too young to tell, or not from a context.
  */
-export function fingerprintContext(sources: readonly (readonly Selected[])[], scanned: bigint): string | undefined {
+export function fingerprintContext(sources: readonly (readonly Selected[])[], scanned: number): string | undefined {
   const fields: string[] = [];
   const add = (path: ByteString, node: SourceNode): boolean => {
     if (!(node instanceof ContextNode)) return false;
@@ -85,7 +85,7 @@ export function fingerprintContext(sources: readonly (readonly Selected[])[], sc
       fields.push(path, `directory ${node.mode.toString(8)}${formatXattrs(node.xattrs())}`);
       return true;
     }
-    fields.push(path, stampOf(node));
+    fields.push(path, node.stamp);
     return !isRacy(node, scanned);
   };
   for (const operand of sources) {

@@ -9,7 +9,7 @@ import type { ContextNode } from './context.ts';
  * Younger than this when its directory was read, a file may be changed again without its times showing it
  * (git's "racy" entries): such a file is read again. Generous: some file systems count seconds.
  */
-const RACY_NS: bigint = 2_000_000_000n;
+const RACY_MS = 2000;
 const FORMAT = 1;
 
 /**
@@ -18,13 +18,13 @@ const FORMAT = 1;
  */
 export class StatCache {
   readonly #path: string;
-  readonly #scanned: bigint;
+  readonly #scanned: number;
   #old: Map<ByteString, [stamp: string, text: string]> | undefined;
   readonly #new: Map<ByteString, [stamp: string, text: string]> = new Map();
   #changed = false;
 
-  /** `scanned`: when reading the context began, in ns since the epoch. */
-  constructor(store: Store, key: string, scanned: bigint) {
+  /** `scanned`: when reading the context began, in ms since the epoch. */
+  constructor(store: Store, key: string, scanned: number) {
     this.#path = join(store.root, 'cache', 'stat', `${key}.json`);
     this.#scanned = scanned;
   }
@@ -32,7 +32,7 @@ export class StatCache {
   get(node: ContextNode): string | undefined {
     this.#old ??= this.#load();
     const [stamp, text] = this.#old.get(node.name) ?? [];
-    if (stamp === undefined || stamp !== stampOf(node)) return undefined;
+    if (stamp === undefined || stamp !== node.stamp) return undefined;
     this.#new.set(node.name, [stamp, text!]);
     return text;
   }
@@ -40,7 +40,7 @@ export class StatCache {
   set(node: ContextNode, text: string): void {
     this.#changed = true;
     if (isRacy(node, this.#scanned)) this.#new.delete(node.name);
-    else this.#new.set(node.name, [stampOf(node), text]);
+    else this.#new.set(node.name, [node.stamp, text]);
   }
 
   /** Keeps what was seen in this build, and what was not asked for of the builds before. */
@@ -67,12 +67,8 @@ export class StatCache {
 }
 
 /** By ctime alone: whatever changes a file changes it, and nobody can set it. */
-export function isRacy({ stat }: ContextNode, scanned: bigint): boolean {
-  return stat.ctimeNs + RACY_NS >= scanned;
-}
-
-export function stampOf({ stat }: ContextNode): string {
-  return `${stat.dev},${stat.ino},${stat.size},${stat.mtimeNs},${stat.ctimeNs},${stat.mode}`;
+export function isRacy({ changed }: ContextNode, scanned: number): boolean {
+  return changed + RACY_MS >= scanned;
 }
 
 /**
