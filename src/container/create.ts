@@ -1,7 +1,8 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { resolveName } from '../image/resolve.ts';
+import type { RunConfig } from '../oci/config.ts';
 import { selectCapabilities } from '../runtime/capabilities.ts';
-import { commandLine, environment } from '../runtime/command.ts';
+import { commandLine, environment, mergeVariables } from '../runtime/command.ts';
 import { containerHostname } from '../runtime/network-files.ts';
 import type { NetworkMode, ResourceOptions } from '../runtime/spec.ts';
 import type { Store } from '../store/store.ts';
@@ -10,7 +11,7 @@ import { identifyProcess } from '../system/process.ts';
 import { randomHex } from '../system/random.ts';
 import { type MountRequest, mergeMounts } from './mount-request.ts';
 import { checkName, releaseNameOf, reserveName, reserveRandomName } from './names.ts';
-import { type ContainerRecord, containerPaths, writeRecord } from './record.ts';
+import { type ContainerProcess, type ContainerRecord, containerPaths, writeRecord } from './record.ts';
 import { parseSignal } from './signals.ts';
 import { nameVolumes } from './volumes.ts';
 
@@ -83,34 +84,22 @@ function composeRecord(
   id: string,
 ): ContainerRecord {
   const { image } = resolveName(store, options.image);
-  const run = image.config.config ?? {};
+  const config = composeConfig(image.config.config ?? {}, options);
   const network = options.network ?? DEFAULT_NETWORK;
-  const terminal = options.terminal === true;
-  const hostname = containerHostname(id, network, options.hostname);
-  const capabilities = selectCapabilities({ add: options.capAdd ?? [], drop: options.capDrop ?? [] });
   const record: ContainerRecord = {
     version: 1,
     id,
     name: options.name ?? '',
     created: new Date().toISOString(),
-    image: { reference: options.image, id: image.id, manifest: image.target.digest, diffIds: image.diffIds },
-    process: {
-      args: commandLine(run, options.args ?? [], options.entrypoint),
-      env: environment(run.Env ?? [], options.env ?? [], { hostname, terminal }),
-      cwd: options.workdir || run.WorkingDir || '/',
-      user: options.user ?? run.User ?? '',
-      terminal,
-      stdin: options.stdin === true,
-      stdinOnce: options.stdin === true && !terminal && options.detached !== true,
-      capabilities,
-    },
+    image: { reference: options.image, id: image.id, descriptor: image.descriptor, diffIds: image.diffIds },
+    config,
+    process: composeProcess(config, options, containerHostname(id, network, options.hostname)),
     network,
     readonlyRootfs: options.readonlyRootfs === true,
     resources: options.resources ?? {},
-    mounts: nameVolumes(mergeMounts(options.mounts ?? [], Object.keys(run.Volumes ?? {}))),
-    labels: { ...run.Labels, ...options.labels },
-    stopSignal: options.stopSignal ?? run.StopSignal ?? DEFAULT_STOP_SIGNAL,
-    stopTimeout: options.stopTimeout ?? run.StopTimeout ?? DEFAULT_STOP_TIMEOUT_S,
+    mounts: nameVolumes(mergeMounts(options.mounts ?? [], Object.keys(config.Volumes ?? {}))),
+    stopSignal: config.StopSignal || DEFAULT_STOP_SIGNAL,
+    stopTimeout: config.StopTimeout ?? DEFAULT_STOP_TIMEOUT_S,
     autoRemove: options.autoRemove === true,
     holder,
   };
@@ -118,4 +107,36 @@ function composeRecord(
   if (options.hostname !== undefined) record.hostname = options.hostname;
   if (holder === 'runtime') record.launcher = { ...identifyProcess(process.pid)!, boot: bootId() };
   return record;
+}
+
+/** Docker's: a given entrypoint drops the image's command. */
+function composeConfig(image: RunConfig, options: CreateOptions): RunConfig {
+  const { entrypoint, args = [] } = options;
+  const config: RunConfig = { ...image, Env: mergeVariables(image.Env ?? [], options.env ?? []) };
+  if (entrypoint !== undefined) {
+    config.Entrypoint = entrypoint === '' ? null : [entrypoint];
+    config.Cmd = null;
+  }
+  if (args.length > 0) config.Cmd = [...args];
+  if (options.user !== undefined) config.User = options.user;
+  if (options.workdir !== undefined) config.WorkingDir = options.workdir;
+  if (options.stopSignal !== undefined) config.StopSignal = options.stopSignal;
+  if (options.stopTimeout !== undefined) config.StopTimeout = options.stopTimeout;
+  if (Object.keys(options.labels ?? {}).length > 0) config.Labels = { ...image.Labels, ...options.labels };
+  return config;
+}
+
+function composeProcess(config: RunConfig, options: CreateOptions, hostname: string): ContainerProcess {
+  const terminal = options.terminal === true;
+  const stdin = options.stdin === true;
+  return {
+    args: commandLine(config),
+    env: environment(config.Env ?? [], { hostname, terminal }),
+    cwd: config.WorkingDir || '/',
+    user: config.User ?? '',
+    terminal,
+    stdin,
+    stdinOnce: stdin && !terminal && options.detached !== true,
+    capabilities: selectCapabilities({ add: options.capAdd ?? [], drop: options.capDrop ?? [] }),
+  };
 }

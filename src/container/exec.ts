@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
-import { checkExecutable, environment } from '../runtime/command.ts';
+import { checkExecutable, environment, mergeVariables } from '../runtime/command.ts';
 import { runtimeFailure } from '../runtime/failure.ts';
 import { findRuntime, type OciRuntime } from '../runtime/find-runtime.ts';
 import { generateProcess } from '../runtime/spec.ts';
@@ -67,7 +67,7 @@ async function prepareExec(
   // Its root, with everything that is mounted in it.
   const root = openSync(`/proc/${pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    const env = environment(record.process.env, options.env ?? [], { terminal });
+    const env = environment(mergeVariables(record.process.env, options.env ?? []), { terminal });
     checkExecutable(options.args[0]!, { root, cwd, env });
     const request = { ...record.process, args: [...options.args], env, cwd, terminal };
     const resolved = resolveProcess({ ...request, user: options.user ?? record.process.user }, root);

@@ -2,6 +2,8 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import type { RunConfig } from '../oci/config.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import type { NetworkMode, ResourceOptions } from '../runtime/spec.ts';
 import type { Store } from '../store/store.ts';
 import { replaceFile } from '../system/atomic.ts';
@@ -17,6 +19,8 @@ export interface ContainerRecord {
   /** RFC 3339. */
   created: string;
   image: ContainerImage;
+  /** The image's, with what was given in its place: what a commit starts from. */
+  config: RunConfig;
   process: ContainerProcess;
   /** As given; undefined is the default. */
   hostname?: string;
@@ -24,7 +28,6 @@ export interface ContainerRecord {
   readonlyRootfs: boolean;
   resources: ResourceOptions;
   mounts: MountRequest[];
-  labels: Record<string, string>;
   stopSignal: string;
   /** Seconds between the stop signal and SIGKILL. */
   stopTimeout: number;
@@ -39,8 +42,8 @@ export interface ContainerImage {
   /** As the user wrote it. */
   reference: string;
   id: Digest;
-  /** Keeps the image from being pruned. */
-  manifest: Digest;
+  /** Its manifest, which keeps it from being pruned. */
+  descriptor: Descriptor;
   /** The lowest first. */
   diffIds: Digest[];
 }

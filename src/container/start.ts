@@ -15,6 +15,8 @@ import { anonymousVolumes, realizeMounts } from './volumes.ts';
 export interface StartOptions {
   /** Called when the container exists and its process has not run yet: the moment to attach. */
   beforeStart?: (bundle: string) => void | Promise<void>;
+  /** A container that runs already is as good as started. */
+  unlessRunning?: boolean;
 }
 
 /**
@@ -44,6 +46,7 @@ export async function startContainer(store: Store, record: ContainerRecord, opti
   findMonitor();
   using _lock = lockFile(join(paths.directory, 'lock'), 'exclusive');
   if (containerState(store, record).status === 'running') {
+    if (options.unlessRunning === true) return;
     throw new ImagoError('ALREADY_RUNNING', `container ${record.name} is running already`, { exitCode: 125 });
   }
   rmSync(paths.bundle, { recursive: true, force: true });

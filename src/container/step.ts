@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { selectCapabilities } from '../runtime/capabilities.ts';
-import { checkExecutable } from '../runtime/command.ts';
+import { checkExecutable, environment } from '../runtime/command.ts';
 import { runtimeFailure } from '../runtime/failure.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import { startReaper } from '../runtime/reaper.ts';
@@ -25,7 +25,7 @@ export interface StepOptions {
   /** Beside `upper`, on the same file system; removed afterwards. */
   work: string;
   args: string[];
-  /** The whole environment but HOME, see `environment`. */
+  /** NAME=value; PATH and HOME have Docker's defaults. */
   env: string[];
   cwd: string;
   /** As USER has it; '' is root. */
@@ -60,7 +60,7 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     try {
       const mounts = options.mounts ?? [];
       const capabilities = selectCapabilities({ add: options.capAdd ?? [] });
-      const process = { ...options, terminal: false, capabilities };
+      const process = { ...options, env: environment(options.env, {}), terminal: false, capabilities };
       const network = options.network ?? 'host';
       const hostname = options.hostname ?? (network === 'host' ? undefined : 'buildstep');
       writeBundle({
@@ -73,7 +73,7 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
         mounts,
         ...(hostname === undefined ? {} : { hostname }),
       });
-      checkExecutable(options.args[0]!, { root, cwd: options.cwd, env: options.env, mounts });
+      checkExecutable(process.args[0]!, { ...process, root, mounts });
     } finally {
       closeSync(root);
     }

@@ -7,14 +7,9 @@ import type { SpecMount } from './spec-types.ts';
 
 export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/**
- * Docker's rules: a given entrypoint drops the image's entrypoint and command; a given command replaces the image's
- * command. An entrypoint of '' removes it. Throws `NO_COMMAND`.
- */
-export function commandLine(image: RunConfig, args: readonly string[], entrypoint?: string): string[] {
-  const own = entrypoint === undefined ? (image.Entrypoint ?? []) : entrypoint === '' ? [] : [entrypoint];
-  const command = args.length > 0 ? args : entrypoint === undefined ? (image.Cmd ?? []) : [];
-  const out = [...own, ...command];
+/** The entrypoint and the command after it. Throws `NO_COMMAND`. */
+export function commandLine(config: Pick<RunConfig, 'Entrypoint' | 'Cmd'>): string[] {
+  const out = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
   if (out.length > 0) return out;
   throw new ImagoError('NO_COMMAND', 'no command specified, and the image has none', {
     remedy: 'give one after the image: imago run IMAGE COMMAND',
@@ -22,22 +17,29 @@ export function commandLine(image: RunConfig, args: readonly string[], entrypoin
   });
 }
 
-/**
- * Environment of a container's first process, in Docker's order: PATH, HOSTNAME, TERM, the image's, the given ones.
- * A given name without '=' takes the caller's value, or takes the variable away where the caller has none.
- */
+/** The whole environment of a process but HOME, in Docker's order: PATH, HOSTNAME, TERM, then `variables`. */
 export function environment(
-  image: readonly string[],
-  given: readonly string[],
-  defaults: { hostname?: string; terminal?: boolean; home?: string },
+  variables: readonly string[],
+  defaults: { hostname?: string; terminal?: boolean },
+): string[] {
+  const own = [`PATH=${DEFAULT_PATH}`];
+  if (defaults.hostname !== undefined) own.push(`HOSTNAME=${defaults.hostname}`);
+  if (defaults.terminal === true) own.push('TERM=xterm');
+  return mergeVariables(own, variables);
+}
+
+/**
+ * `more` after `base`, each name once, the later value in the earlier place. A name of `more` without '=' takes the
+ * caller's value, or takes the variable away where the caller has none.
+ */
+export function mergeVariables(
+  base: readonly string[],
+  more: readonly string[],
   own: Record<string, string | undefined> = process.env,
 ): string[] {
-  const out = new Map<string, string>([['PATH', DEFAULT_PATH]]);
-  if (defaults.hostname !== undefined) out.set('HOSTNAME', defaults.hostname);
-  if (defaults.terminal === true) out.set('TERM', 'xterm');
-  for (const entry of image) setVariable(out, entry, {});
-  for (const entry of given) setVariable(out, entry, own);
-  if (defaults.home !== undefined && !out.get('HOME')) out.set('HOME', defaults.home);
+  const out = new Map<string, string>();
+  for (const entry of base) setVariable(out, entry, {});
+  for (const entry of more) setVariable(out, entry, own);
   return [...out].map(([name, value]) => `${name}=${value}`);
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { bindCall, SystemError } from './call.ts';
 import { libcFunction } from './ffi.ts';
 
@@ -107,6 +108,8 @@ export function becomeProgram(file: string, args: string[], env: Record<string, 
   const signal = libcFunction('signal', 'void *', ['int', 'void *']);
   signal(SIGPIPE, null);
   signal(SIGXFSZ, null);
+  // Otherwise done when Node exits, which it never will.
+  flushCompileCache();
   process.execve!(file, args, env);
   throw new Error('execve returned');
 }

@@ -1,0 +1,57 @@
+import { readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { runtimeProcess } from '../runtime/state.ts';
+import type { Store } from '../store/store.ts';
+import { containerIds, containersDirectory, readRecord, stateRoot } from './record.ts';
+import { removeContainer } from './remove.ts';
+import { isOver } from './state.ts';
+
+/** Younger leftovers may be somebody's work in progress. */
+const GRACE_MS = 60_000;
+
+/**
+ * Removes containers with --rm that are over, and parts of containers, where whoever was to remove them was killed.
+ * Returns the IDs of the containers.
+ */
+export async function collectContainers(store: Store): Promise<string[]> {
+  const collected: string[] = [];
+  const known = new Set<string>();
+  for (const id of containerIds(store)) {
+    const record = readRecord(store, id);
+    const directory = join(containersDirectory(store), id);
+    known.add(id);
+    if (record === undefined ? !isOld(directory) : !(record.autoRemove && isOver(store, record) && isOld(directory))) {
+      continue;
+    }
+    if (record === undefined) rmSync(directory, { recursive: true, force: true });
+    else await removeContainer(store, record, { force: true, volumes: true });
+    known.delete(id);
+    collected.push(id);
+  }
+  const states = stateRoot(store);
+  for (const place of ['containers', 'exits', 'steps']) {
+    removeUnknown(join(store.run, place), (id) => known.has(id) || runtimeProcess(states, id) !== undefined);
+  }
+  for (const name of readdirSync(containersDirectory(store))) {
+    if (name.startsWith('.removing-')) rmSync(join(containersDirectory(store), name), { recursive: true, force: true });
+  }
+  return collected;
+}
+
+function removeUnknown(directory: string, isKnown: (id: string) => boolean): void {
+  let names: string[];
+  try {
+    names = readdirSync(directory);
+  } catch {
+    return;
+  }
+  for (const name of names) {
+    const path = join(directory, name);
+    if (!isKnown(name) && isOld(path)) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+function isOld(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && Date.now() - stat.mtimeMs > GRACE_MS;
+}

@@ -1,0 +1,30 @@
+import type { CreateOptions } from '../container/create.ts';
+import type { ForegroundEnd, ForegroundStreams } from '../container/run.ts';
+import type { Store } from '../store/store.ts';
+
+export type RunResult = ForegroundEnd | { kind: 'started'; id: string };
+
+export interface RunOptions extends CreateOptions {
+  detach?: boolean;
+}
+
+/**
+ * Runs a command in a new container.
+ *
+ * With `autoRemove`, in the foreground and without a terminal, this process becomes the runtime: the promise then only
+ * settles with an error, and `streams` are not called for. Everything else is held by conmon.
+ * Throws with exit status 125, 126 or 127 (`ImagoError.details.exitCode`) what kept it from starting.
+ */
+export async function runContainer(
+  store: Store,
+  options: RunOptions,
+  streams: () => ForegroundStreams,
+): Promise<RunResult> {
+  if (options.detach !== true && options.autoRemove === true && options.terminal !== true) {
+    const { launchContainer } = await import('../container/launch.ts');
+    return await launchContainer(store, options);
+  }
+  const { runAttached, runDetached } = await import('../container/run.ts');
+  if (options.detach === true) return { kind: 'started', id: (await runDetached(store, options)).id };
+  return await runAttached(store, options, streams());
+}
