@@ -25,7 +25,7 @@ function addContainer(sample: Sample, name: string, running: boolean): string {
   const container = 'c'.repeat(64);
   const directory = join(sample.store.root, 'containers', container);
   mkdirSync(directory);
-  const image = { reference: name, id, manifest: descriptor.digest, diffIds };
+  const image = { reference: name, id, descriptor, diffIds };
   writeFileSync(join(directory, 'container.json'), JSON.stringify({ id: container, image, holder: 'conmon' }));
   if (running) {
     const started = { boot: bootId(), process: identifyProcess(process.pid), at: Date.now() };

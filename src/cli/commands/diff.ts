@@ -1,5 +1,4 @@
 import { displayName } from '../../core/bytes.ts';
-import { diffImages } from '../../engine/diff-images.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import type { Store } from '../../store/store.ts';
 import type { Change } from '../../tree/diff.ts';
@@ -14,10 +13,10 @@ export const command: Command = {
     format: { type: 'string', value: 'json', complete: ['json'], help: "'json': one object a line" },
     platform: { type: 'string', value: 'os/arch', complete: 'none', help: 'Of an index, this platform' },
   },
-  args: { min: 2, max: 2 },
+  args: { min: 1, max: 2 },
   complete: ['container', 'image'],
-  run({ args, options, stdout, openStore }) {
-    const changes = readChanges(openStore(), args, options.platform as string | undefined);
+  async run({ args, options, stdout, openStore }) {
+    const changes = await readChanges(openStore(), args, options.platform as string | undefined);
     let text = '';
     for (const { kind, path } of changes) {
       const shown = displayName(path);
@@ -28,6 +27,12 @@ export const command: Command = {
   },
 };
 
-function readChanges(store: Store, [before, after]: string[], platform: string | undefined): Change[] {
-  return diffImages(store, before!, after!, platform === undefined ? undefined : parsePlatform(platform));
+async function readChanges(store: Store, names: string[], platform: string | undefined): Promise<Change[]> {
+  const [before, after] = names as [string, string | undefined];
+  if (after === undefined) {
+    const { diffByName } = await import('../../engine/diff-container.ts');
+    return diffByName(store, before);
+  }
+  const { diffImages } = await import('../../engine/diff-images.ts');
+  return diffImages(store, before, after, platform === undefined ? undefined : parsePlatform(platform));
 }

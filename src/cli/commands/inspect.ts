@@ -1,8 +1,13 @@
-import { isImagoError } from '../../core/errors.ts';
+import { ImagoError } from '../../core/errors.ts';
 import { inspectImage } from '../../engine/inspect.ts';
+import { inspectContainer } from '../../engine/inspect-container.ts';
 import type { Store } from '../../store/store.ts';
 import type { Command } from '../command.ts';
 import { printValue } from '../format.ts';
+
+const KINDS = ['container', 'image'] as const;
+/** What means "not of this kind" rather than "damaged". */
+const MISSING: ReadonlySet<string> = new Set(['NO_SUCH_CONTAINER', 'IMAGE_NOT_FOUND', 'BAD_REFERENCE', 'BAD_DIGEST']);
 
 export const command: Command = {
   name: 'inspect',
@@ -10,19 +15,20 @@ export const command: Command = {
   usage: '[OPTIONS] NAME|ID [NAME|ID...]',
   options: {
     format: { type: 'string', short: 'f', help: "Print as 'json' or by a Go template" },
-    type: { type: 'string', value: 'kind', complete: ['container', 'image'], help: "Only a 'container' or an 'image'" },
+    type: { type: 'string', value: 'kind', complete: KINDS, help: "Only a 'container' or an 'image'" },
   },
   args: { min: 1 },
   complete: 'image',
   run({ args, options, stdout, stderr, openStore }) {
+    const kinds = chooseKinds(options.type as string | undefined);
     const store = openStore();
     const format = options.format as string | undefined;
     const found: unknown[] = [];
     let status = 0;
     for (const name of args) {
-      const value = inspectAny(store, name);
+      const value = inspectAny(store, name, kinds);
       if (value === undefined) {
-        stderr.write(`Error: No such object: ${name}\n`);
+        stderr.write(`Error: No such ${kinds.length === 1 ? kinds[0] : 'object'}: ${name}\n`);
         status = 1;
       } else if (format === undefined) found.push(value);
       else printValue(stdout, value, format);
@@ -32,11 +38,20 @@ export const command: Command = {
   },
 };
 
-function inspectAny(store: Store, name: string): unknown {
-  try {
-    return inspectImage(store, name);
-  } catch (error) {
-    if (isImagoError(error, 'IMAGE_NOT_FOUND') || isImagoError(error, 'BAD_REFERENCE')) return undefined;
-    throw error;
+function chooseKinds(type: string | undefined): readonly string[] {
+  if (type === undefined || type === '') return KINDS;
+  if ((KINDS as readonly string[]).includes(type)) return [type];
+  throw new ImagoError('BAD_FLAG_VALUE', 'unknown --type', { want: KINDS.join(' or '), got: JSON.stringify(type) });
+}
+
+/** A container comes before an image of that name, as in Docker. */
+function inspectAny(store: Store, name: string, kinds: readonly string[]): unknown {
+  for (const kind of kinds) {
+    try {
+      return kind === 'container' ? inspectContainer(store, name) : inspectImage(store, name);
+    } catch (error) {
+      if (!(error instanceof ImagoError) || !MISSING.has(error.code)) throw error;
+    }
   }
+  return undefined;
 }
