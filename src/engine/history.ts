@@ -23,7 +23,7 @@ export function listHistory(store: Store, name: string, platform?: Platform): Hi
   return historyOf(store, resolveImage(store, name, platform));
 }
 
-export function historyOf(store: Store, image: Image): HistoryStep[] {
+function historyOf(store: Store, image: Image): HistoryStep[] {
   const steps: HistoryStep[] = [];
   let used = 0;
   const push = (

@@ -48,7 +48,7 @@ export function inspectContainer(store: Store, name: string): ContainerInspectio
   return describeContainer(store, findContainer(store, name));
 }
 
-export function describeContainer(store: Store, record: ContainerRecord): ContainerInspection {
+function describeContainer(store: Store, record: ContainerRecord): ContainerInspection {
   const paths = containerPaths(store, record);
   return {
     Id: record.id,

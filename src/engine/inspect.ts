@@ -33,7 +33,7 @@ export function inspectImage(store: Store, name: string, platform?: Platform): I
   return describeImage(store, resolveImage(store, name, platform));
 }
 
-export function describeImage(store: Store, image: Image): ImageInspection {
+function describeImage(store: Store, image: Image): ImageInspection {
   const { config } = image;
   const names = image.references.map((reference) => parseReference(reference, { defaultTag: false }));
   const repositories = new Set(names.map(familiarName));

@@ -49,16 +49,6 @@ export function resolveName(store: Store, text: string, platform?: Platform): Re
   return { image: readImage(store, target, options) };
 }
 
-/** Undefined where there is no such image; all other errors are thrown. */
-export function findImage(store: Store, text: string, platform?: Platform): Image | undefined {
-  try {
-    return resolveImage(store, text, platform);
-  } catch (error) {
-    if (error instanceof ImagoError && error.code === 'IMAGE_NOT_FOUND') return undefined;
-    throw error;
-  }
-}
-
 function digestOf(text: string): Digest | undefined {
   if (/^[0-9a-f]{64}$/.test(text)) return `sha256:${text}`;
   return isDigest(text) ? text : undefined;

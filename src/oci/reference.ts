@@ -1,4 +1,4 @@
-import { type Digest, isDigest, parseDigest } from '../core/digest.ts';
+import { type Digest, parseDigest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 
 /** The name of an image, in full: nothing is implied. `path` is the repository without its registry. */
@@ -24,7 +24,6 @@ const PATH = `${PATH_COMPONENT}(?:/${PATH_COMPONENT})*`;
 const TAG = '\\w[\\w.-]{0,127}';
 const DIGEST = '[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}';
 const REFERENCE = new RegExp(`^(?:(${DOMAIN})/)?(${PATH})(?::(${TAG}))?(?:@(${DIGEST}))?$`);
-const TAG_ONLY = new RegExp(`^${TAG}$`);
 // A longer text cannot match, and the nested repetitions above must not be fed megabytes.
 const MAX_TEXT = 4096;
 
@@ -79,20 +78,6 @@ export function familiarName(reference: Reference): string {
   if (!path.startsWith(OFFICIAL)) return path;
   const name = path.slice(OFFICIAL.length);
   return name.includes('/') ? path : name;
-}
-
-/** What a user may mean by an argument: an ID in full, a digest, or a name (which may also be the start of an ID). */
-export type AnyReference = { id: Digest } | { reference: Reference };
-
-/** As distribution/reference's ParseAnyReference: 64 hex digits or `sha256:…` are an ID, all else is a name. */
-export function parseAnyReference(text: string): AnyReference {
-  if (/^[a-f0-9]{64}$/.test(text)) return { id: `sha256:${text}` };
-  if (isDigest(text)) return { id: text };
-  return { reference: parseReference(text) };
-}
-
-export function isTag(text: string): boolean {
-  return TAG_ONLY.test(text);
 }
 
 function splitDomain(text: string): { domain: string; remainder: string } {

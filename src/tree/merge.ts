@@ -8,7 +8,7 @@ import { adoptAttributes, newTree, type TreeNode } from './node.ts';
  * away from what was below, never from the layer itself, in whatever order they stand; an implied directory keeps the
  * attributes of the one below. Throws `BAD_HARDLINK` where a link's source is in no layer.
  */
-export function mergeLayer(tree: TreeNode, layer: LayerTree): void {
+function mergeLayer(tree: TreeNode, layer: LayerTree): void {
   for (const link of layer.lowerLinks) {
     // Before anything below is taken away: the source may be deleted by this very layer.
     const source = lookup(tree, link.target, { links: 'none' });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { createContainer } from '../../src/container/create.ts';
+import { writeLastStart } from '../../src/container/state.ts';
 import { type Removal, removeImage } from '../../src/engine/rmi.ts';
 import { tagByName } from '../../src/engine/tag.ts';
 import { resolveImage } from '../../src/image/resolve.ts';
-import { bootId } from '../../src/system/boot.ts';
-import { identifyProcess } from '../../src/system/process.ts';
 import { Sample } from '../image/sample.ts';
 
 const APP = { 'bin/app': '#!/bin/sh\n' };
@@ -19,19 +19,11 @@ function blobs(sample: Sample): number {
   return readdirSync(join(sample.store.root, 'blobs/sha256')).length;
 }
 
-/** The record of a container, as far as `rmi` reads it. Running: this very process. */
+/** A container that never ran, or one that seems to run: as this very process. */
 function addContainer(sample: Sample, name: string, running: boolean): string {
-  const { id, descriptor, diffIds } = resolveImage(sample.store, name);
-  const container = 'c'.repeat(64);
-  const directory = join(sample.store.root, 'containers', container);
-  mkdirSync(directory);
-  const image = { reference: name, id, descriptor, diffIds };
-  writeFileSync(join(directory, 'container.json'), JSON.stringify({ id: container, image, holder: 'conmon' }));
-  if (running) {
-    const started = { boot: bootId(), process: identifyProcess(process.pid), at: Date.now() };
-    writeFileSync(join(directory, 'started.json'), JSON.stringify(started));
-  }
-  return container;
+  const record = createContainer(sample.store, { image: name }, 'conmon');
+  if (running) writeLastStart(sample.store, record, process.pid);
+  return record.id;
 }
 
 describe('removeImage', () => {

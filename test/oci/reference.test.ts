@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ImagoError } from '../../src/core/errors.ts';
-import {
-  familiarName,
-  familiarReference,
-  formatReference,
-  parseAnyReference,
-  parseReference,
-} from '../../src/oci/reference.ts';
+import { familiarName, familiarReference, formatReference, parseReference } from '../../src/oci/reference.ts';
 import { compileReferencePattern } from '../../src/oci/reference-pattern.ts';
 
 const HEX = 'abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789';
@@ -151,12 +145,6 @@ it('defaultTag: false leaves a name alone', () => {
 it('familiarName', () => {
   assert.equal(familiarName(parseReference('docker.io/library/a:b')), 'a');
   assert.equal(familiarName(parseReference('localhost:1/a:b')), 'localhost:1/a');
-});
-
-it('parseAnyReference tells IDs from names', () => {
-  assert.deepEqual(parseAnyReference(HEX), { id: SHA });
-  assert.deepEqual(parseAnyReference(SHA), { id: SHA });
-  assert.deepEqual(parseAnyReference('abc'), { reference: parseReference('abc') });
 });
 
 const PATTERNS: [pattern: string, text: string, matches: boolean][] = [
