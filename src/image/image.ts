@@ -3,7 +3,7 @@ import { ImagoError } from '../core/errors.ts';
 import { type ImageConfig, parseConfig } from '../oci/config.ts';
 import { bareDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { type ImageManifest, type ParsedManifest, parseImageManifest, parseManifest } from '../oci/manifest.ts';
-import { isConfigType } from '../oci/media-types.ts';
+import { isConfigType, isIndexType } from '../oci/media-types.ts';
 import { formatPlatform, hostPlatform, matchPlatform, type Platform, selectPlatform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import { chainIds } from './chain.ts';
@@ -76,10 +76,17 @@ export function readImages(store: Store, target: Descriptor): Image[] {
   });
 }
 
-/** The images of an index that are in the store; attestations and other artifacts (platform unknown/unknown) are none. */
+/**
+ * The images of an index that are in the store. Attestations and other artifacts (platform unknown/unknown) are none,
+ * nor is an index inside of an index, which no engine follows.
+ */
 export function presentManifests(store: Store, manifests: readonly Descriptor[]): Descriptor[] {
   return manifests.filter(
-    (d) => d.platform?.os !== 'unknown' && d.artifactType === undefined && store.hasBlob(d.digest),
+    (d) =>
+      d.platform?.os !== 'unknown' &&
+      d.artifactType === undefined &&
+      !isIndexType(d.mediaType) &&
+      store.hasBlob(d.digest),
   );
 }
 

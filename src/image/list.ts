@@ -37,7 +37,10 @@ export function listImages(store: Store, options: ListImagesOptions = {}): Liste
         images = readImages(store, descriptor);
         if (!allPlatforms && images.length > 1) images = [preferred(images)];
       } catch (error) {
-        if (!(error instanceof ImagoError) || onDamaged === undefined) throw error;
+        if (!(error instanceof ImagoError)) throw error;
+        // Removed by somebody else while we looked.
+        if (store.getRef(reference)?.digest !== descriptor.digest) continue;
+        if (onDamaged === undefined) throw error;
         // An artifact is no image, and no damage.
         if (error.code !== 'NOT_AN_IMAGE') onDamaged({ reference, error });
         images = [];

@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from '../core/digest.ts';
-import { ImagoError } from '../core/errors.ts';
+import { ImagoError, isImagoError } from '../core/errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
 import {
@@ -43,7 +43,15 @@ export function resolveName(store: Store, text: string, platform?: Platform): Re
   const prefix = ID_PREFIX.exec(text)?.[1];
   const named = prefix === undefined ? parseReference(text) : tryReference(text);
   const found = named === undefined ? undefined : findByReference(store, named);
-  if (found !== undefined) return { image: readImage(store, found.target, options), reference: found.reference };
+  if (found !== undefined) {
+    try {
+      return { image: readImage(store, found.target, options), reference: found.reference };
+    } catch (error) {
+      // Removed by somebody else while we read.
+      const gone = named?.digest === undefined && store.getRef(found.reference) === undefined;
+      throw gone && isImagoError(error, 'BLOB_MISSING') ? notFound(text) : error;
+    }
+  }
   const target = prefix === undefined ? undefined : findByPrefix(store, prefix, text);
   if (target === undefined) throw notFound(named === undefined ? text : familiarReference(named));
   return { image: readImage(store, target, options) };

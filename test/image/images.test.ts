@@ -107,6 +107,13 @@ describe('resolveImage', () => {
       platform: parsePlatform('linux/ppc64le'),
     });
     manifests.push({ ...manifests[0]!, platform: { os: 'unknown', architecture: 'unknown' } });
+    const nested = store.putBlob(lease, encodeJson({ schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests: [] }));
+    manifests.unshift({
+      mediaType: MEDIA_TYPES.index,
+      digest: nested,
+      size: 1,
+      platform: parsePlatform('linux/s390x'),
+    });
     const bytes = encodeJson({ schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests });
     const digest = store.putBlob(lease, bytes);
     store.setRef('docker.io/library/multi:latest', { mediaType: MEDIA_TYPES.index, digest, size: bytes.length });
@@ -119,7 +126,7 @@ describe('resolveImage', () => {
     assert.equal(arch(), { x64: 'amd64', arm64: 'arm', s390x: 's390x' }[process.arch as string] ?? 's390x');
     assert.throws(() => arch('linux/ppc64le'), { code: 'PLATFORM_MISMATCH', message: /linux\/s390x, linux\/arm\/v6/ });
     const image = resolveImage(store, 'multi', parsePlatform('linux/s390x'));
-    assert.deepEqual([image.target.digest, image.descriptor.digest], [digest, manifests[0]!.digest]);
+    assert.deepEqual([image.target.digest, image.descriptor.digest], [digest, manifests[1]!.digest]);
     assert.deepEqual(image.references, ['docker.io/library/multi:latest']);
     assert.equal(resolveImage(store, image.id).platform.architecture, 's390x');
     assert.equal(resolveImage(store, `multi@${image.descriptor.digest}`).id, image.id);
