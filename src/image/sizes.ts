@@ -24,8 +24,10 @@ export function imageSize(store: Store, image: Pick<Image, 'diffIds'>): number {
 /** Sizes of each of `images`, by ID; what is shared is told among these. */
 export function imageSizes(store: Store, images: readonly Pick<Image, 'id' | 'diffIds'>[]): Map<Digest, ImageSizes> {
   const owners = new Map<Digest, Set<Digest>>();
+  const bytesOf = new Map<Digest, number>();
   for (const { id, diffIds } of images) {
     for (const diffId of diffIds) {
+      if (!bytesOf.has(diffId)) bytesOf.set(diffId, layerSize(store, diffId));
       const ids = owners.get(diffId) ?? new Set();
       owners.set(diffId, ids.add(id));
     }
@@ -34,7 +36,7 @@ export function imageSizes(store: Store, images: readonly Pick<Image, 'id' | 'di
   for (const { id, diffIds } of images) {
     const sizes: ImageSizes = { size: 0, shared: 0, unique: 0 };
     for (const diffId of diffIds) {
-      const bytes = layerSize(store, diffId);
+      const bytes = bytesOf.get(diffId)!;
       sizes.size += bytes;
       sizes[owners.get(diffId)!.size > 1 ? 'shared' : 'unique'] += bytes;
     }
