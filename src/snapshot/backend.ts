@@ -7,4 +7,6 @@ export const BACKENDS: readonly Backend[] = ['erofs', 'erofs-loop', 'unpacked'];
 export interface IndexedLayer {
   index: string;
   tars: string[];
+  /** Few, large files (see `wantsDirectIo`). */
+  directIo?: boolean;
 }

@@ -29,7 +29,7 @@ export function openLayerMounts(
     pin?.enter(() => {
       for (const [i, layer] of layers.entries()) out[i] = cloneChecked(layer.name, uuids[i]!);
     });
-    for (const [i, layer] of layers.entries()) if (out[i] === undefined) fresh[i] = mountIndex(layer, backend);
+    for (const [i, layer] of layers.entries()) if (out[i] === undefined) fresh[i] = mountLayer(layer, backend);
     if (pin === undefined) {
       for (const [i] of layers.entries()) {
         out[i] = fresh[i];
@@ -48,6 +48,27 @@ export function openLayerMounts(
     throw error;
   } finally {
     for (const fd of fresh) if (fd !== undefined) closeFd(fd);
+  }
+}
+
+/** The kernel checks an index's superblock when it mounts it. */
+const DAMAGED: ReadonlySet<string> = new Set(['EBADMSG', 'EUCLEAN', 'EINVAL', 'EIO']);
+
+function mountLayer(layer: NamedLayer, backend: Exclude<Backend, 'unpacked'>): number {
+  try {
+    return mountIndex(layer, backend);
+  } catch (cause) {
+    if (!(cause instanceof SystemError)) throw cause;
+    const damaged = DAMAGED.has(cause.code);
+    const summary = damaged ? "a layer's index is damaged" : 'cannot mount a layer';
+    throw new ImagoError(damaged ? 'LAYER_DAMAGED' : 'MOUNT_FAILED', summary, {
+      op: 'mount',
+      path: layer.index,
+      got: `${cause.call}: ${cause.code}`,
+      remedy: damaged ? "'imago verify' makes it again from the layer's tar" : "'imago info' tells what works here",
+      exitCode: 125,
+      cause,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
+import { SystemError } from '../system/call.ts';
 import { closeLoopDevice, type LoopDevice, openLoopDevice } from '../system/loop.ts';
 import { createMount, type FsOption } from '../system/mount.ts';
 import type { Backend, IndexedLayer } from './backend.ts';
@@ -30,7 +31,14 @@ export function mountIndex(layer: IndexedLayer, backend: Exclude<Backend, 'unpac
       ['source', name(layer.index)],
       ...layer.tars.map((tar): FsOption => ['device', name(tar)]),
     ];
-    return createMount('erofs', ['ro', ...options]);
+    if (layer.directIo !== true || backend !== 'erofs') return createMount('erofs', ['ro', ...options]);
+    try {
+      return createMount('erofs', ['ro', 'directio', ...options]);
+    } catch (error) {
+      // The option came after files as sources did; without it the layer mounts, too.
+      if (!(error instanceof SystemError && error.code === 'EINVAL')) throw error;
+      return createMount('erofs', ['ro', ...options]);
+    }
   } finally {
     for (const device of devices) closeLoopDevice(device);
     for (const fd of files) closeSync(fd);

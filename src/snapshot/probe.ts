@@ -1,8 +1,9 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
+import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
-import { replaceFile, uniqueName } from '../system/atomic.ts';
+import { replaceFile } from '../system/atomic.ts';
 import { bootId } from '../system/boot.ts';
 import { SystemError } from '../system/call.ts';
 import { closeFd, createMount, MOUNT_ATTR, MS, mount } from '../system/mount.ts';
@@ -103,12 +104,15 @@ function readRecord(path: string, key: Omit<ProbeRecord, keyof Probe>): ProbeRec
 
 /** A layer of one file, in the store itself: what works depends on the file system that it lies on. */
 class ProbePlace implements Disposable {
-  readonly directory: string;
+  readonly #ingest: Ingest;
   #layer: IndexedLayer | undefined;
 
   constructor(store: Store) {
-    this.directory = join(store.root, 'ingest', `probe-${uniqueName()}`);
-    mkdirSync(this.directory, { mode: 0o700 });
+    this.#ingest = Ingest.create(store, 'probe');
+  }
+
+  get directory(): string {
+    return this.#ingest.directory;
   }
 
   get layer(): IndexedLayer {
@@ -117,7 +121,7 @@ class ProbePlace implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.directory, { recursive: true, force: true });
+    this.#ingest[Symbol.dispose]();
   }
 }
 

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { digestHex } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { chainIds } from '../image/chain.ts';
+import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { closeFd, createMount } from '../system/mount.ts';
 import type { Backend } from './backend.ts';
@@ -53,21 +55,21 @@ export class Snapshotter {
 
   /**
    * Readies an image's layers: patches for what an index cannot know, unpacked trees where the backend needs them.
-   * Idempotent, quick when all is there. The caller holds the layers by a lease or a container.
+   * Idempotent, quick when all is there. The caller holds the layers by a lease or a container; where no image or
+   * container names the stack as a whole (a build step), its patches need `lease` to be held, too.
    */
-  async prepare(diffIds: readonly Digest[]): Promise<void> {
+  async prepare(diffIds: readonly Digest[], lease?: Lease): Promise<void> {
     const store = this.#store;
-    const unpacked = this.backend === 'unpacked';
     const candidates = patchCandidates(store, diffIds);
-    if (candidates.length > 0) await this.#preparePatches(diffIds, candidates);
-    if (unpacked) await unpackLayers(store, diffIds);
+    if (candidates.length > 0) await this.#preparePatches(diffIds, candidates, lease);
+    if (this.backend === 'unpacked') await unpackLayers(store, diffIds);
     checkLayerCount(listStack(store, diffIds).parts.length);
   }
 
-  async #preparePatches(diffIds: readonly Digest[], candidates: readonly number[]): Promise<void> {
+  async #preparePatches(diffIds: readonly Digest[], candidates: readonly number[], lease?: Lease): Promise<void> {
     const store = this.#store;
-    const { chainIds } = await import('../image/chain.ts');
     const chains = chainIds(diffIds);
+    for (const number of candidates) lease?.add(chains[number]!);
     const missing = candidates.filter((number) => {
       const record = readPatchRecord(store, chains[number]!);
       if (record === undefined) return true;

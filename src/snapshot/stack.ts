@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { digestHex } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import type { LayerFacts } from '../formats/erofs/facts.ts';
 import { chainIds } from '../image/chain.ts';
 import { FILES } from '../store/layer-job.ts';
 import { layerRecord, layerTarPath } from '../store/layers.ts';
@@ -43,6 +44,7 @@ export function listStack(store: Store, diffIds: readonly Digest[]): Stack {
       directory,
       index: join(directory, FILES.index),
       tars: [layerTarPath(store, diffId)],
+      directIo: wantsDirectIo(facts),
       describesRoot: !facts.rootImplied,
     };
     if (facts.rootOpaque) parts = [];
@@ -63,6 +65,18 @@ export function listStack(store: Store, diffIds: readonly Digest[]): Stack {
 function withoutRepeats(parts: StackPart[]): StackPart[] {
   const last = new Map(parts.map((part, i) => [part.name, i]));
   return parts.filter((part, i) => last.get(part.name) === i);
+}
+
+/** Bytes; of the mean file. */
+const LARGE_FILES = 1 << 20;
+
+/**
+ * EROFS over files keeps a file's pages twice, as its own and as the tar's. With direct I/O only once, so that a
+ * 150 MB program stays cached under a limit of 200 MB (10 ms a read against 100), and reads it cold in 0.10 s against
+ * 0.25; but 34,000 small files take 4.6 s cold against 2.0, as nothing is read ahead from one to the next.
+ */
+function wantsDirectIo(facts: LayerFacts): boolean {
+  return facts.files > 0 && facts.bytes / facts.files >= LARGE_FILES;
 }
 
 function patchPart(store: Store, chainId: Digest): StackPart | undefined {

@@ -3,6 +3,7 @@ import { bindCall, cPath } from './call.ts';
 import { CLONE_FS, CLONE_NEWNS, setns, unshare } from './namespace.ts';
 
 const fchdirCall = bindCall<[number]>('fchdir', ['int'], 'int');
+const chdirCall = bindCall<[Buffer]>('chdir', ['void *'], 'int');
 const chrootCall = bindCall<[Buffer]>('chroot', ['void *'], 'int');
 
 /**
@@ -11,6 +12,19 @@ const chrootCall = bindCall<[Buffer]>('chroot', ['void *'], 'int');
  */
 export function unshareDirectories(): void {
   unshare(CLONE_FS);
+}
+
+/** Runs `inside` with another working directory, of this thread only. Synchronous only. */
+export function insideDirectory<T>(path: string, inside: () => T): T {
+  unshareDirectories();
+  const before = openSync('.', 'r');
+  try {
+    chdirCall(path, cPath(path));
+    return inside();
+  } finally {
+    fchdirCall(undefined, before);
+    closeSync(before);
+  }
 }
 
 /** A descriptor of the mount namespace that this thread is in; the caller closes it. */
