@@ -2,7 +2,7 @@ import { type Digest, isDigest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 
 /** As other clients bound them (containers/image, containerd): 4 MiB for a manifest, an index and a config. */
-export const MAX_DOCUMENT: number = 4 * 1024 * 1024;
+const MAX_DOCUMENT = 4 * 1024 * 1024;
 
 const decoder: TextDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const encoder: TextEncoder = new TextEncoder();
