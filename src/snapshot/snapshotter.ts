@@ -18,6 +18,8 @@ import { DEFAULT_ROOT, type RootAttributes, readRootAttributes, writeRootAttribu
 import { listStack, notPrepared, type Stack, type StackPart } from './stack.ts';
 import { UNPACKED, unpackLayers, unpackPatch } from './unpacked.ts';
 
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
+
 export interface RootfsOptions {
   /** Of the image's layers, the lowest first. */
   diffIds: readonly Digest[];
@@ -99,13 +101,14 @@ export class Snapshotter {
     if (passing === undefined) throw noOverlay(passingReason);
     const stack = listStack(this.#store, options.diffIds);
     const bare = options.upper === undefined;
-    checkLayerCount(stack.parts.length + (bare ? 1 : 0));
+    const extra = options.extraLowers ?? [];
+    checkLayerCount(stack.parts.length + extra.length + (bare ? 1 : 0));
     const opened: number[] = [];
     try {
       const lowers = this.#openParts(stack.parts).reverse();
       opened.push(...lowers.map((lower) => lower.fd));
-      for (const path of options.extraLowers ?? []) {
-        const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+      for (const path of extra) {
+        const fd = openSync(path, DIRECTORY);
         opened.push(fd);
         lowers.unshift({ fd, detached: false });
       }
@@ -195,7 +198,7 @@ function openDirectories(parts: readonly StackPart[]): Lower[] {
 
 function openUnpacked(part: StackPart): number {
   try {
-    return openSync(join(part.directory, UNPACKED), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    return openSync(join(part.directory, UNPACKED), DIRECTORY | constants.O_NOFOLLOW);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw notPrepared(part.name);
     throw error;
