@@ -1,0 +1,153 @@
+import { Writable } from 'node:stream';
+import type { CreateOptions } from '../container/create.ts';
+import type { RemoveOptions } from '../container/remove.ts';
+import type { Digest } from '../core/digest.ts';
+import { Store, type StoreOptions } from '../store/store.ts';
+import type { VerifyResult } from '../store/verify.ts';
+import type { Change } from '../tree/diff.ts';
+import type { BuildOptions, BuildResult } from './build.ts';
+import type { CommitRequest } from './commit.ts';
+import type { DiskUsage } from './disk-usage.ts';
+import type { HistoryStep } from './history.ts';
+import type { ImageRow, ListRowsOptions } from './images.ts';
+import type { ImportedImage, ImportOptions } from './import.ts';
+import type { ImageInspection } from './inspect.ts';
+import type { LoadedImage, LoadOptions } from './load.ts';
+import type { PruneStoreOptions, PruneStoreResult } from './prune.ts';
+import type { ContainerRow, PsOptions } from './ps.ts';
+import type { Removal, RemoveImageOptions } from './rmi.ts';
+import type { SaveOptions, SaveResult } from './save.ts';
+import type { VerifyStoreOptions } from './verify.ts';
+
+export interface RunRequest extends CreateOptions {
+  /** Where the output goes as it comes; what has no stream is gathered in the result. */
+  stdout?: Writable;
+  stderr?: Writable;
+}
+
+export interface RunOutcome {
+  exitCode: number;
+  /** Empty where a stream took it. */
+  stdout: Buffer;
+  stderr: Buffer;
+}
+
+/**
+ * Everything that the command line does, as a library: one store, one method a use case. Each method loads what it
+ * needs when it is first called. There is nothing to close: the engine holds no descriptor and no lock between calls.
+ */
+export class Engine {
+  readonly store: Store;
+
+  constructor(options: StoreOptions = {}) {
+    this.store = Store.open(options);
+  }
+
+  /** An image of one layer from a tar: a path, an http(s) URL, or the bytes. See `importImage`. */
+  async import(source: string | AsyncIterable<Uint8Array>, options: ImportOptions = {}): Promise<ImportedImage> {
+    return (await import('./import.ts')).importImage(this.store, source, options);
+  }
+
+  /** The images of an OCI layout or of an archive (OCI or Docker): a path, or the bytes. See `loadImages`. */
+  async load(source: string | AsyncIterable<Uint8Array>, options: LoadOptions = {}): Promise<LoadedImage[]> {
+    return (await import('./load.ts')).loadImages(this.store, source, options);
+  }
+
+  async save(names: readonly string[], options: SaveOptions): Promise<SaveResult> {
+    return (await import('./save.ts')).saveImages(this.store, names, options);
+  }
+
+  async build(options: BuildOptions): Promise<BuildResult> {
+    return (await import('./build.ts')).buildImage(this.store, options);
+  }
+
+  /** Runs a container to its end. A status other than 0 is a result, not an error. */
+  async run(request: RunRequest): Promise<RunOutcome> {
+    const { runAttached } = await import('../container/run.ts');
+    const { stdout, stderr, ...options } = request;
+    const out = stdout === undefined ? new Gatherer() : undefined;
+    const err = stderr === undefined ? new Gatherer() : undefined;
+    const end = await runAttached(this.store, options, { stdout: stdout ?? out!, stderr: stderr ?? err! });
+    const exitCode = end.kind === 'exited' ? end.exitCode : 0;
+    return { exitCode, stdout: Buffer.concat(out?.chunks ?? []), stderr: Buffer.concat(err?.chunks ?? []) };
+  }
+
+  /** Starts a container in the background and returns its ID. */
+  async start(options: CreateOptions): Promise<string> {
+    return (await (await import('../container/run.ts')).runDetached(this.store, options)).id;
+  }
+
+  async stop(container: string, options: { timeout?: number; signal?: string } = {}): Promise<void> {
+    await (await import('./containers.ts')).stopByName(this.store, container, options);
+  }
+
+  /** Waits for the end of a container and returns its exit status. */
+  async wait(container: string, signal?: AbortSignal): Promise<number> {
+    return (await import('./containers.ts')).waitByName(this.store, container, signal);
+  }
+
+  /** Discards a container and its writable layer. */
+  async remove(container: string, options: RemoveOptions = {}): Promise<void> {
+    await (await import('./containers.ts')).removeByName(this.store, container, options);
+  }
+
+  async containers(options: PsOptions = {}): Promise<ContainerRow[]> {
+    return (await import('./ps.ts')).listContainers(this.store, options);
+  }
+
+  /** What a container changed in its image. */
+  async changes(container: string): Promise<Change[]> {
+    return (await import('./diff-container.ts')).diffByName(this.store, container);
+  }
+
+  /** An image of what a container changed; the result is the image's ID. */
+  async commit(container: string, request: CommitRequest = {}): Promise<Digest> {
+    return (await import('./commit.ts')).commitByName(this.store, container, request);
+  }
+
+  async images(options: ListRowsOptions = {}): Promise<ImageRow[]> {
+    return (await import('./images.ts')).listImageRows(this.store, options);
+  }
+
+  async inspect(image: string): Promise<ImageInspection> {
+    return (await import('./inspect.ts')).inspectImage(this.store, image);
+  }
+
+  async history(image: string): Promise<HistoryStep[]> {
+    return (await import('./history.ts')).listHistory(this.store, image);
+  }
+
+  /** What differs from one image to another. */
+  async diff(before: string, after: string): Promise<Change[]> {
+    return (await import('./diff-images.ts')).diffImages(this.store, before, after);
+  }
+
+  async tag(source: string, target: string): Promise<string> {
+    return (await import('./tag.ts')).tagByName(this.store, source, target);
+  }
+
+  async removeImage(name: string, options: RemoveImageOptions = {}): Promise<Removal[]> {
+    return (await import('./rmi.ts')).removeImage(this.store, name, options);
+  }
+
+  async diskUsage(): Promise<DiskUsage> {
+    return (await import('./disk-usage.ts')).readDiskUsage(this.store);
+  }
+
+  async prune(options: PruneStoreOptions = {}): Promise<PruneStoreResult> {
+    return (await import('./prune.ts')).pruneStore(this.store, options);
+  }
+
+  async verify(options: VerifyStoreOptions = {}): Promise<VerifyResult> {
+    return (await import('./verify.ts')).verifyStore(this.store, options);
+  }
+}
+
+class Gatherer extends Writable {
+  readonly chunks: Buffer[] = [];
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.chunks.push(Buffer.from(chunk));
+    done();
+  }
+}

@@ -1,0 +1,14 @@
+/** The public library. Its names are under test (test/index.test.ts): what is added here is kept. */
+
+export { type ByteString, byteString, bytesOf, displayName, latin1 } from './core/bytes.ts';
+export { type Digest, isDigest, parseDigest } from './core/digest.ts';
+export { type ErrorDetails, ImagoError, isImagoError } from './core/errors.ts';
+export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
+export { dumpIndex } from './formats/erofs/dump.ts';
+export { IndexBuilder, type LayerIndex } from './formats/erofs/index-builder.ts';
+export type { TarEntry } from './formats/tar/entry.ts';
+export { readTar } from './formats/tar/read.ts';
+export { TarScanner } from './formats/tar/scan.ts';
+export { END_OF_ARCHIVE, encodeHeader } from './formats/tar/write.ts';
+export { familiarReference, formatReference, parseReference, type Reference } from './oci/reference.ts';
+export { Store, type StoreOptions } from './store/store.ts';
