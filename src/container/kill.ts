@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagoError } from '../core/errors.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import type { Store } from '../store/store.ts';
+import { sleep } from '../system/sleep.ts';
 import { type ContainerRecord, stateRoot } from './record.ts';
 import { parseSignal } from './signals.ts';
 import { containerState } from './state.ts';

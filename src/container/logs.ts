@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
+import { sleep } from '../system/sleep.ts';
 import { type ContainerRecord, containerPaths } from './record.ts';
 import { containerState } from './state.ts';
 

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Store } from '../store/store.ts';
+import { sleep } from '../system/sleep.ts';
 import { type ContainerRecord, containerPaths } from './record.ts';
 import { containerState, LOST_EXIT_CODE, readExit } from './state.ts';
 
@@ -23,7 +23,7 @@ export async function waitContainer(
     // Looked at again after the state: a container with --rm leaves the file, and may leave it last.
     const over = state.status === 'exited' || !existsSync(paths.record);
     if (over) return readExit(exitFile)?.exitCode ?? state.exitCode ?? LOST_EXIT_CODE;
-    await sleep(pause, undefined, options.signal === undefined ? {} : { signal: options.signal });
+    await sleep(pause, options.signal);
   }
 }
 

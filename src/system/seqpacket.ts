@@ -1,5 +1,5 @@
 import { closeSync, constants as fsConstants, openSync } from 'node:fs';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { bindCall } from './call.ts';
 import { replaceDescriptor } from './process.ts';
 
@@ -28,6 +28,7 @@ export function connectPackets(directory: string, name: string): PacketSocket {
   // libuv refuses a descriptor of this type, but all it does with a stream's (read, write, epoll) works on packets:
   // it gets a stream socket, and the packet socket takes its number before anything is done with it.
   const carrier = socketCall(undefined, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const { Socket } = process.getBuiltinModule('node:net');
   const stream = new Socket({ fd: carrier, readable: true, writable: true, allowHalfOpen: true });
   try {
     const packets = connect(directory, name);
