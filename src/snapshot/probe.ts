@@ -1,13 +1,17 @@
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
+import { OVERLAY_OPAQUE, YES } from '../formats/erofs/xattrs.ts';
+import { explainWrites } from '../store/errors.ts';
 import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { replaceFile } from '../system/atomic.ts';
 import { bootId } from '../system/boot.ts';
 import { SystemError } from '../system/call.ts';
+import { mknod } from '../system/files.ts';
 import { closeFd, createMount, MOUNT_ATTR, MS, mount } from '../system/mount.ts';
 import { withNewNamespace } from '../system/thread-namespace.ts';
+import { setXattr } from '../system/xattr.ts';
 import { BACKENDS, type Backend, type IndexedLayer } from './backend.ts';
 import { mountIndex } from './mount-index.ts';
 import { createOverlay, LOWER_PASSING, type Lower, type LowerPassing, OVERLAY_OPTIONS } from './overlay.ts';
@@ -31,6 +35,7 @@ interface ProbeRecord extends Probe {
 }
 
 const FORMAT = 1;
+const S_IFCHR = 0o020000;
 
 /**
  * The backend to use: the one that `forced` names (IMAGO_BACKEND), else the first that works.
@@ -39,27 +44,40 @@ const FORMAT = 1;
 export function chooseBackend(store: Store, forced: string | undefined): { backend: Backend; probe: Probe } {
   const wanted = forced === undefined || forced === '' ? undefined : parseBackend(forced);
   if (process.geteuid?.() !== 0) return chooseWithoutRoot(wanted);
-  const path = join(store.run, 'backend.json');
   const device = String(statSync(store.root, { bigint: true }).dev);
   const key = { format: FORMAT, boot: bootId(), root: store.root, device };
+  const path = join(store.run, 'backend.json');
   const known = readRecord(path, key);
   const probe: Probe = known ?? { results: {}, passing: undefined, passingReason: undefined };
   const order = wanted === undefined ? BACKENDS : [wanted];
-  let backend = order.find((name) => probe.results[name] === 'ok');
-  if (backend === undefined || known === undefined) {
-    using place = new ProbePlace(store);
-    for (const name of order) {
-      probe.results[name] ??= tryBackend(name, place.layer);
-      if (probe.results[name] === 'ok') {
-        backend = name;
-        break;
-      }
-    }
-    if (known === undefined) Object.assign(probe, tryPassing(place.directory));
-    if (isLasting(probe)) replaceFile(path, `${JSON.stringify({ ...key, ...probe })}\n`, { mode: 0o600 });
+  const works = (): Backend | undefined => order.find((name) => probe.results[name] === 'ok');
+  if (works() === undefined && order.some((name) => probe.results[name] === undefined)) {
+    explainWrites(store.root, () => tryOut(store, order, probe, known === undefined));
+    if (isLasting(probe)) writeRecord(path, { ...key, ...probe });
   }
-  if (backend === undefined) throw notAvailable(wanted!, probe.results[wanted!]!);
-  return { backend, probe };
+  const backend = works();
+  if (backend !== undefined) return { backend, probe };
+  if (wanted !== undefined) throw notAvailable(wanted, probe.results[wanted] ?? '');
+  // Nothing can be mounted, but what needs no mount works.
+  return { backend: 'unpacked', probe: { ...probe, passing: undefined, passingReason: probe.results.unpacked } };
+}
+
+/** Fills in `probe`, up to the first backend that works. */
+function tryOut(store: Store, order: readonly Backend[], probe: Probe, passing: boolean): void {
+  using place = new ProbePlace(store);
+  for (const name of order) {
+    probe.results[name] ??= tryBackend(name, place);
+    if (probe.results[name] === 'ok') break;
+  }
+  if (passing) Object.assign(probe, tryPassing(place.directory));
+}
+
+function writeRecord(path: string, record: ProbeRecord): void {
+  try {
+    replaceFile(path, `${JSON.stringify(record)}\n`, { mode: 0o600 });
+  } catch {
+    // It only saves the next command some milliseconds.
+  }
 }
 
 function parseBackend(text: string): Backend {
@@ -131,8 +149,9 @@ function isLasting(probe: Probe): boolean {
   return !reasons.some((reason) => /^(EMFILE|ENFILE|ENOMEM|EAGAIN|EINTR|EBUSY|ENOSPC|EIO) /.test(reason));
 }
 
-function tryBackend(backend: Backend, layer: IndexedLayer): string {
-  if (backend === 'unpacked') return 'ok';
+function tryBackend(backend: Backend, place: ProbePlace): string {
+  if (backend === 'unpacked') return tryUnpacked(place.directory);
+  const { layer } = place;
   let fd: number | undefined;
   try {
     fd = mountIndex(layer, backend);
@@ -142,6 +161,19 @@ function tryBackend(backend: Backend, layer: IndexedLayer): string {
     return reasonOf(error);
   } finally {
     if (fd !== undefined) closeFd(fd);
+  }
+}
+
+/** Root of a user namespace may be forbidden what overlayfs' marks are made of. */
+function tryUnpacked(directory: string): string {
+  const path = join(directory, 'unpacked');
+  try {
+    mkdirSync(path);
+    setXattr(path, OVERLAY_OPAQUE, YES);
+    mknod(join(path, 'whiteout'), S_IFCHR, 0, 0);
+    return 'ok';
+  } catch (error) {
+    return reasonOf(error);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { type BigIntStats, closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
 import type { ByteString } from '../core/bytes.ts';
 import type { TarEntryType } from '../formats/tar/entry.ts';
 import { END_OF_ARCHIVE, encodeHeader, padding, type TarMember } from '../formats/tar/write.ts';
@@ -96,7 +96,7 @@ function attributes({ path, stat }: UpperFile): Omit<TarMember, 'type'> {
 }
 
 function memberOf(file: UpperFile, type: TarEntryType, path: ByteString): TarMember {
-  const member: TarMember = { ...attributes(file), path, type, xattrs: readUpperXattrs(file.hostPath) };
+  const member: TarMember = { ...attributes(file), path, type, xattrs: readUpperXattrs(file.hostPath, file.xattrs) };
   if (type === 'symlink') member.linkname = readlinkSync(file.hostPath, 'latin1');
   if (type === 'char' || type === 'block') {
     member.devmajor = deviceMajor(Number(file.stat.rdev));
@@ -124,9 +124,9 @@ function* writeFile(out: ChunkWriter, file: UpperFile): Generator<Uint8Array> {
   }
   const fd = openSync(file.hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NOATIME);
   try {
-    const { size, blocks } = fstatSync(fd);
+    const size = Number(file.stat.size);
     member.size = size;
-    const segments = size - blocks * 512 >= MIN_HOLES ? dataSegments(fd, size) : undefined;
+    const segments = size - Number(file.stat.blocks) * 512 >= MIN_HOLES ? dataSegments(fd, size) : undefined;
     const stored = segments?.reduce((sum, [, length]) => sum + length, 0) ?? size;
     if (segments !== undefined && size - stored >= MIN_HOLES && segments.every(([at]) => at % 512 === 0)) {
       member.sparse = segments.map(([offset, length]) => ({ offset, length }));

@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync, readdirSync } from 'node:fs';
 import { type ByteString, byteString } from '../core/bytes.ts';
-import { getXattr } from '../system/xattr.ts';
+import { getXattr, listXattrs } from '../system/xattr.ts';
 
 /** One file of a writable layer. A whiteout says that the lower file of its name is deleted. */
 export interface UpperFile {
@@ -12,6 +12,8 @@ export interface UpperFile {
   whiteout: boolean;
   /** A directory through which nothing below shows. */
   opaque: boolean;
+  /** Names as upper has them. */
+  xattrs: ByteString[];
 }
 
 const OPAQUE = 'trusted.overlay.opaque';
@@ -25,12 +27,14 @@ function* walk(host: ByteString, path: ByteString): Generator<UpperFile> {
   const hostPath = Buffer.from(host, 'latin1');
   const stat = lstatSync(hostPath, { bigint: true });
   const directory = stat.isDirectory();
+  const xattrs = listXattrs(hostPath);
   yield {
     path,
     hostPath,
     stat,
     whiteout: stat.isCharacterDevice() && stat.rdev === 0n,
-    opaque: directory && path !== '' && getXattr(hostPath, OPAQUE)?.toString('latin1') === 'y',
+    opaque: directory && path !== '' && xattrs.includes(OPAQUE) && getXattr(hostPath, OPAQUE)?.toString() === 'y',
+    xattrs,
   };
   if (!directory) return;
   for (const name of readdirSync(hostPath, 'latin1').sort()) {

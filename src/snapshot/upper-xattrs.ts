@@ -14,9 +14,12 @@ const CARRIED_NAMES: ReadonlySet<string> = new Set([
  * The extended attributes that belong to a file of a writable layer: capabilities, ACLs, user.* and trusted.*; not
  * the overlay's own, nor labels of this host (security.selinux, …). What the overlay escaped gets its name back.
  */
-export function readUpperXattrs(path: Buffer): Map<ByteString, Uint8Array> | undefined {
+export function readUpperXattrs(
+  path: Buffer,
+  names: readonly ByteString[] = listXattrs(path),
+): Map<ByteString, Uint8Array> | undefined {
   let out: Map<ByteString, Uint8Array> | undefined;
-  for (const stored of listXattrs(path)) {
+  for (const stored of names) {
     const name = carriedName(stored);
     const value = name === undefined ? undefined : getXattr(path, stored);
     if (name === undefined || value === undefined) continue;
