@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { basename } from 'node:path';
 import { describe, test } from 'node:test';
-import { type Import, reachable, readImports } from './imports.ts';
+import { type Import, reachable, readImports } from '../scripts/imports.ts';
 
 /** docs/ARCHITECTURE.md §Rooms. A room imports itself and lower ranks, never its own rank or above. */
 const RANKS: Record<string, number> = {
@@ -113,7 +113,25 @@ describe('ranks', () => {
 });
 
 /** Milliseconds that each of these costs when a command starts; load them with `await import()` where they are used. */
-const HEAVY = ['http', 'https', 'http2', 'tls', 'net', 'zlib', 'crypto', 'dns', 'inspector', 'worker_threads', 'koffi'];
+const HEAVY = [
+  'child_process',
+  'stream',
+  'stream/promises',
+  'timers/promises',
+  'fs/promises',
+  'readline',
+  'http',
+  'https',
+  'http2',
+  'tls',
+  'net',
+  'zlib',
+  'crypto',
+  'dns',
+  'inspector',
+  'worker_threads',
+  'koffi',
+];
 /** The commands that are typed all day, and the program itself. */
 const QUICK = ['main', 'commands/run', 'commands/ps', 'commands/images', 'commands/exec', 'commands/rm'];
 
