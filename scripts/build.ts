@@ -83,7 +83,8 @@ async function bundle(dir: string): Promise<void> {
   const shared = {
     cwd: ROOT,
     platform: 'node' as const,
-    logLevel: 'warn' as const,
+    // In bin/imago's way nobody asked for a build.
+    logLevel: flags.has('--if-stale') ? ('silent' as const) : ('warn' as const),
     transform: { define: { IMAGO_VERSION: JSON.stringify(version) }, target: 'node24' },
   };
   const input: Record<string, string> = { main: 'src/cli/main.ts' };
@@ -120,8 +121,8 @@ async function bundle(dir: string): Promise<void> {
  * Without comments they stand in strings, templates and regular expressions only, where \uXXXX means the same.
  */
 function escapeText(): Plugin {
-  const escape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return { name: 'escape-text', renderChunk: (code) => code.replace(/[^\x00-\x7f]/g, escape) };
+  const encode = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return { name: 'escape-text', renderChunk: (code) => code.replace(/[^\x00-\x7f]/g, encode) };
 }
 
 /**
