@@ -13,7 +13,7 @@ export interface Style {
 }
 
 /** Colours only on a terminal that has them, and never where NO_COLOR is set (https://no-color.org). */
-export function hasColors(stream: Terminal, env: NodeJS.ProcessEnv = process.env): boolean {
+function hasColors(stream: Terminal, env: NodeJS.ProcessEnv = process.env): boolean {
   return stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
 }
 
