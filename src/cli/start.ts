@@ -22,8 +22,12 @@ if (Number.parseInt(process.versions.node, 10) < oldest) {
 
 function start(): void {
   const cache = cacheDirectory();
-  // Fails quietly where the directory can't be written: the cache only saves time. NODE_COMPILE_CACHE overrides it.
-  if (cache !== undefined) (require('node:module') as typeof module).enableCompileCache(cache);
+  if (cache !== undefined) {
+    // Fails quietly where the directory can't be written: the cache only saves time.
+    (require('node:module') as typeof module).enableCompileCache(cache);
+    // Worker threads, and what conmon calls when a container ends, take it from here.
+    process.env.NODE_COMPILE_CACHE = cache;
+  }
   // The bundler leaves this import alone: main.js is an entry of its own, beside this file in dist/.
   import('./main.js').then((main: { start(words: string[]): Promise<void> }) => main.start(words));
 }

@@ -1,3 +1,4 @@
+import { listRecords } from '../container/record.ts';
 import { isUntagged } from '../image/tags.ts';
 import { familiarReference, parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
@@ -8,4 +9,9 @@ export function listImageNames(store: Store): string[] {
     .listRefs()
     .filter(({ reference }) => !isUntagged(reference))
     .map(({ reference }) => familiarReference(parseReference(reference)));
+}
+
+/** The names of all containers. */
+export function listContainerNames(store: Store): string[] {
+  return listRecords(store).map(({ name }) => name);
 }

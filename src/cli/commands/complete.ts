@@ -1,4 +1,4 @@
-import { listImageNames } from '../../engine/names.ts';
+import { listContainerNames, listImageNames } from '../../engine/names.ts';
 import type { Command } from '../command.ts';
 import { completeWords } from '../completion.ts';
 
@@ -21,7 +21,7 @@ export const command: Command = {
     };
     const candidates = await completeWords(args, {
       images: quietly(() => listImageNames(openStore())),
-      containers: quietly(() => []),
+      containers: quietly(() => listContainerNames(openStore())),
     });
     if ('files' in candidates) stdout.write(':files\n');
     else stdout.write(candidates.words.map(([word, about]) => `${word}${about && `\t${about}`}\n`).join(''));
