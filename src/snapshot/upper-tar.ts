@@ -37,11 +37,14 @@ export async function* writeUpperTar(upper: string, options: UpperTarOptions = {
 export function* upperTarChunks(upper: string, options: UpperTarOptions = {}): Generator<Uint8Array> {
   const out = new ChunkWriter();
   const links = new Map<string, ByteString>();
+  /** What is below a directory that was left out. */
+  let left: ByteString | undefined;
   for (const file of walkUpper(upper)) {
     if (file.path === '') {
       if (rootDiffers(file, options.root)) yield* out.write(encodeHeader(memberOf(file, 'directory', './')));
       continue;
     }
+    if (left !== undefined && file.path.startsWith(left)) continue;
     const name = file.path.slice(file.path.lastIndexOf('/') + 1);
     if (file.whiteout) {
       yield* out.write(encodeHeader(marker(`${file.path.slice(0, file.path.length - name.length)}${WHITEOUT}${name}`)));
@@ -50,6 +53,7 @@ export function* upperTarChunks(upper: string, options: UpperTarOptions = {}): G
     const type = typeOf(file.stat);
     if (type === undefined || name.startsWith(WHITEOUT)) {
       options.onSkipped?.(file.path, type === undefined ? 'socket' : 'reserved-name');
+      left = `${file.path}/`;
       continue;
     }
     const first = file.stat.nlink > 1n && type !== 'directory' ? firstName(links, file) : undefined;
