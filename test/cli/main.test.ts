@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { sleep } from '../../src/system/sleep.ts';
 
 const MAIN: string = join(import.meta.dirname, '../../src/cli/main.ts');
 
@@ -102,4 +103,48 @@ test('a reader that goes away ends the command quietly', async () => {
   const [status] = await once(child, 'close');
   assert.equal(stderr, '');
   assert.equal(status, 141);
+});
+
+describe('Ctrl-C', () => {
+  /** Starts a command that waits for its input, and sends it a signal once it has begun. */
+  async function interrupt(words: string[], signal: NodeJS.Signals, begun: (stdout: string) => boolean) {
+    const child = spawn(process.execPath, [MAIN, ...words], {
+      env: { ...process.env, IMAGO_ROOT: join(root, 'store'), IMAGO_RUN: join(root, 'run') },
+    });
+    let [stdout, stderr] = ['', ''];
+    child.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
+    child.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
+    child.stdin.write('x');
+    for (let tries = 0; !begun(stdout) && tries < 200; tries++) await sleep(50);
+    child.kill(signal);
+    const [status, killedBy] = await once(child, 'close');
+    return { status, killedBy, stderr };
+  }
+  const ingesting = () => existsSync(join(root, 'store/ingest')) && readdirSync(join(root, 'store/ingest')).length > 0;
+
+  test('a command with something to undo undoes it, and ends with 130', async () => {
+    const outcome = await interrupt(['import', '-', 'interrupted'], 'SIGINT', ingesting);
+    assert.deepEqual(outcome, { status: 130, killedBy: null, stderr: '' });
+    assert.deepEqual(readdirSync(join(root, 'store/ingest')), []);
+  });
+  test('SIGTERM likewise, with 143', async () => {
+    const outcome = await interrupt(['import', '-', 'interrupted'], 'SIGTERM', ingesting);
+    assert.deepEqual(outcome, { status: 143, killedBy: null, stderr: '' });
+  });
+  test('any other command simply dies of it', async () => {
+    const outcome = await interrupt(['prune'], 'SIGINT', (stdout) => stdout.endsWith('[y/N] '));
+    assert.deepEqual(outcome, { status: null, killedBy: 'SIGINT', stderr: '' });
+  });
+});
+
+test('prune asks, and takes anything but yes for no', () => {
+  const env = { ...process.env, IMAGO_ROOT: join(root, 'store'), IMAGO_RUN: join(root, 'run') };
+  const answer = (input: string) =>
+    spawnSync(process.execPath, [MAIN, 'prune', '--all'], { encoding: 'utf8', input, env });
+  for (const input of ['n\n', '', '\n', 'nyes\n']) {
+    const { status, stdout } = answer(input);
+    assert.equal(status, 0);
+    assert.doesNotMatch(stdout, /reclaimed/, JSON.stringify(input));
+  }
+  for (const input of ['y\n', 'YES\n', 'y']) assert.match(answer(input).stdout, /Total reclaimed space: 0B\n$/);
 });
