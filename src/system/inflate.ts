@@ -159,7 +159,9 @@ class StreamInflater implements Inflater {
 
   async push(input: Uint8Array): Promise<void> {
     // The caller uses its buffer again; the stream may hold on to what it was given.
-    await new Promise<void>((resolve) => this.#stream.write(Buffer.from(input), () => resolve()));
+    const written = new Promise<void>((resolve) => this.#stream.write(Buffer.from(input), () => resolve()));
+    // A stream that fails may never call back.
+    await Promise.race([written, this.#ended]);
     if (this.#failure !== undefined) throw this.#failure;
     this.#taken += input.length;
   }

@@ -16,9 +16,20 @@ function hold(fd: number): FileLock {
   return { fd, release, [Symbol.dispose]: release };
 }
 
+function openLock(path: string): number {
+  try {
+    return openSync(path, 'a+', 0o600);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EROFS' && code !== 'EACCES') throw error;
+    // Who may only read may still wait for the writers.
+    return openSync(path, 'r');
+  }
+}
+
 /** Waits for the lock, blocking the thread: only for locks that are held for moments. Creates the file. */
 export function lockFile(path: string, kind: 'shared' | 'exclusive'): FileLock {
-  const fd = openSync(path, 'a+', 0o600);
+  const fd = openLock(path);
   try {
     lockSync(fd, kind);
   } catch (error) {
