@@ -26,6 +26,9 @@ const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 const S_IFIFO = 0o010000;
 const COPY_SIZE = 1 << 20;
+/** PATH_MAX without its NUL; and what the path of the store's own directories may grow by when a layer is removed. */
+const MAX_PATH = 4095;
+const RESERVED = 256;
 
 /** Where the bytes of a tree's files are: an open tar for each layer number of its nodes. */
 export type TarOf = (layer: number) => number;
@@ -33,12 +36,13 @@ export type TarOf = (layer: number) => number;
 /**
  * Writes a tree below `directory`, an empty directory that nobody else uses, as overlayfs wants a lower layer:
  * whiteouts as 0:0 devices, opaque directories by their attribute. Owners, modes, times, attributes, hard links and
- * holes as the tar has them. Not durable: the caller syncs the file system. Throws `TAR_TRUNCATED`, `SystemError`.
+ * holes as the tar has them. Not durable: the caller syncs the file system. Throws `TAR_TRUNCATED`, `NAME_TOO_LONG`,
+ * `SystemError`.
  */
 export function unpackTree(root: TreeNode, directory: string, tarOf: TarOf): void {
   const fd = openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
-    const unpacker = new Unpacker(fd, tarOf);
+    const unpacker = new Unpacker(fd, tarOf, MAX_PATH - RESERVED - Buffer.byteLength(directory));
     unpacker.writeDirectory(fd, '', root);
   } finally {
     closeSync(fd);
@@ -48,12 +52,14 @@ export function unpackTree(root: TreeNode, directory: string, tarOf: TarOf): voi
 class Unpacker {
   readonly #root: number;
   readonly #tarOf: TarOf;
+  readonly #maxPath: number;
   readonly #buffer: Buffer = Buffer.allocUnsafeSlow(COPY_SIZE);
   /** First path of each file that has several. */
   readonly #written: Map<TreeNode, ByteString> = new Map();
 
-  constructor(root: number, tarOf: TarOf) {
+  constructor(root: number, tarOf: TarOf, maxPath: number) {
     this.#root = root;
+    this.#maxPath = maxPath;
     this.#tarOf = tarOf;
   }
 
@@ -62,6 +68,7 @@ class Unpacker {
     const listed = this.#writeWhiteouts(fd, node);
     for (const [name, child] of sortedChildren(node)) {
       const childPath = path === '' ? name : `${path}/${name}`;
+      if (childPath.length > this.#maxPath) throw tooDeep(childPath);
       if (child.children === undefined) this.#writeName(fd, name, childPath, child);
       else {
         makeDirectoryAt(fd, name, 0o700);
@@ -165,6 +172,15 @@ function setIfStorable(set: () => void): void {
   } catch (error) {
     if (!(error instanceof SystemError && (error.code === 'ENOTSUP' || error.code === 'EPERM'))) throw error;
   }
+}
+
+function tooDeep(path: ByteString): ImagoError {
+  return new ImagoError('NAME_TOO_LONG', 'a path in a layer is too long to be unpacked in this store', {
+    op: 'unpack',
+    path: `${displayName(path.slice(0, 120))}...`,
+    got: path.length,
+    remedy: 'use a store with a shorter path, or the erofs backend, which unpacks nothing',
+  });
 }
 
 function truncated(path: ByteString, offset: number): ImagoError {
