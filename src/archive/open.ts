@@ -40,7 +40,15 @@ export async function openArchive(
   const bytes = typeof source === 'string' ? createReadStream(source, { highWaterMark: 256 * 1024 }) : source;
   const title = typeof source === 'string' ? `'${source}'` : 'the standard input';
   const { signal, onLayer: onProgress } = options;
-  return StreamedContent.take(store, lease, await inflateArchive(bytes), title, { signal, onProgress });
+  return StreamedContent.take(store, lease, await inflateArchive(heed(bytes, signal)), title, { signal, onProgress });
+}
+
+/** A stream that never waits would else be read on after a signal. */
+async function* heed(source: AsyncIterable<Uint8Array>, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    signal?.throwIfAborted();
+    yield chunk;
+  }
 }
 
 function statArchive(path: string): Stats {

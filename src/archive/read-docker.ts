@@ -5,7 +5,7 @@ import { type Field, parseJson } from '../oci/json.ts';
 import { matchPlatform } from '../oci/platform.ts';
 import { formatReference, parseReference } from '../oci/reference.ts';
 import { digestOf } from '../store/blobs.ts';
-import { type ArchiveContent, missingFile } from './content.ts';
+import { type ArchiveContent, cleanName, missingFile } from './content.ts';
 import { checkLayerCount, type PlannedImage, type PlanOptions } from './plan.ts';
 import { mismatch } from './read-oci.ts';
 
@@ -57,6 +57,8 @@ function planItem(content: ArchiveContent, item: DockerItem): PlannedImage {
   if (bytes === undefined) throw missingFile(content.title, item.config);
   const { value } = parseConfig(bytes);
   checkLayerCount(value, item.layers.length, item.config);
+  const outside = item.layers.find((file) => cleanName(file) === undefined);
+  if (outside !== undefined) throw missingFile(content.title, outside);
   return {
     names: item.names,
     config: bytes,

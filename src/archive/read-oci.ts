@@ -113,6 +113,7 @@ function planImage(content: ArchiveContent, parsed: ParsedImage, descriptor: Des
 }
 
 function chooseImages({ name, images, choice }: Group, { platform }: PlanOptions): PlannedImage[] {
+  if (images.length === 0) return [];
   const named = images.map((image) => ({ ...image, names: name === undefined ? [] : [name] }));
   const platforms = new Set(named.map((image) => formatPlatform(image.platform)));
   // One thing for several platforms, or things that are nobody's choice: without names, and some for one platform.

@@ -43,7 +43,6 @@ export class StreamedContent implements ArchiveContent {
   ): Promise<StreamedContent> {
     const content = new StreamedContent(title);
     for await (const item of readTar(source)) {
-      options.signal?.throwIfAborted();
       const { entry } = item;
       if (entry.type !== 'file') content.#names.add(entry, { kind: 'neither', error: undefined });
       else content.#names.add(entry, await content.#take(store, lease, item, options));
