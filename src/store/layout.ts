@@ -33,7 +33,7 @@ export function chainDirectory(root: string, chainId: Digest): string {
 }
 
 /** Hex alone for sha256; the other algorithm is told by its length. */
-export function directoryName(digest: Digest): string {
+function directoryName(digest: Digest): string {
   return digestHex(digest);
 }
 

@@ -8,7 +8,7 @@ import { explainWrites } from './errors.ts';
 import { DIRECTORIES } from './layout.ts';
 
 /** The format of a store on disk. A change that an older Imago would misread gets the next number and a migration. */
-export const STORE_VERSION = 1;
+const STORE_VERSION = 1;
 
 const TRAVERSED: ReadonlySet<string> = new Set(['containers', 'volumes']);
 

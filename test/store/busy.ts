@@ -1,4 +1,5 @@
 /** Run by concurrency.test.ts: makes, checks and removes images for a while. argv is ROOT, RUN, a seed, layers. */
+import type { Digest } from '../../src/core/digest.ts';
 import { ingestLayer } from '../../src/store/ingest-layer.ts';
 import { hasLayer } from '../../src/store/layers.ts';
 import { removeUnreached } from '../../src/store/prune.ts';
@@ -17,7 +18,7 @@ for (let round = 0; round < 60; round++) {
   const chosen = layers.filter(() => random(2) === 1);
   {
     using lease = store.lease('busy');
-    const diffIds = [];
+    const diffIds: Digest[] = [];
     for (const path of chosen) diffIds.push((await ingestLayer(store, lease, { path })).diffId);
     const config = store.putBlob(lease, Buffer.from(JSON.stringify({ rootfs: { diff_ids: diffIds } })));
     const body = { schemaVersion: 2, config: { digest: config }, layers: diffIds.map((digest) => ({ digest })) };
