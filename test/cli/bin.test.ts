@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -130,6 +131,45 @@ describe('in a checkout', { timeout: 120_000 }, () => {
   test('what was never built is built; an unwritable compile cache is no matter', () => {
     assert.deepEqual(imago('--version'), { status: 0, stdout: `imago version ${version}\n`, stderr: '' });
     assert.equal(imago('version', '--format', '{{.Version}}').stdout, `${version}\n`);
+  });
+  test('quick commands load none of the modules that cost milliseconds', () => {
+    const probe = join(dir, 'probe.cjs');
+    writeFileSync(
+      probe,
+      "process.on('exit', () => require('fs').writeSync(2, process.moduleLoadList.filter((m) => m.startsWith('NativeModule ')).join('\\n')));",
+    );
+    const heavy = [
+      'crypto',
+      'http',
+      'https',
+      'tls',
+      'net',
+      'zlib',
+      'dns',
+      'child_process',
+      'worker_threads',
+      'readline',
+      'stream',
+      'internal/fs/promises',
+    ];
+    const env = { ...process.env, IMAGO_ROOT: join(dir, 'store'), IMAGO_RUN: join(dir, 'run') };
+    for (const command of ['images', 'ps', 'rm', 'run']) {
+      // To a file, since the stream of a pipe is a socket's; a file's has node:stream, too.
+      const { stderr } = spawnSync(process.execPath, ['-r', probe, join(checkout, 'dist/cli.cjs'), command], {
+        encoding: 'utf8',
+        env,
+        stdio: ['ignore', openSync(join(dir, 'out'), 'w'), 'pipe'],
+      });
+      const loaded = stderr.split('\n').map((line) => line.replace('NativeModule ', ''));
+      assert.ok(loaded.includes('fs'), stderr);
+      // These two have too few arguments, and say so to standard error, which is a pipe.
+      const allowed = command === 'rm' || command === 'run' ? ['net', 'stream'] : ['stream'];
+      assert.deepEqual(
+        heavy.filter((name) => loaded.includes(name) && !allowed.includes(name)),
+        [],
+        command,
+      );
+    }
   });
   test('what is fresh is left alone', () => {
     const before = builtAt();

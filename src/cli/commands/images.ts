@@ -42,14 +42,15 @@ export const command: Command = {
   },
   args: { min: 0, max: 1 },
   complete: 'image',
-  run({ args, options, stdout, stderr, openStore }) {
+  run(context) {
+    const { args, options, stdout, openStore } = context;
     let status = 0;
     const images = listImageRows(openStore(), {
       all: options.all === true,
       match: args[0],
       filters: options.filter as string[],
       onDamaged: ({ reference, error }) => {
-        stderr.write(`imago: ${reference}: ${error.message}\n`);
+        context.stderr.write(`imago: ${reference}: ${error.message}\n`);
         status = 1;
       },
     });
