@@ -3,7 +3,7 @@
  * Its store is its own: IMAGO_DEMO_DIR, or imago-demo in $XDG_CACHE_HOME. The base image and the build cache are kept
  * for the next run; nothing stays mounted or running.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { formatSize } from '../src/core/sizes.ts';
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
     await Promise.race([play(), stopped]);
   } finally {
     if (names.length > 0) await shell.run(`imago rm -f ${names.join(' ')}`, { show: false, check: false });
-    dropPin(run);
+    if (existsSync(join(run, 'mnt'))) dropPin(run);
   }
 }
 
