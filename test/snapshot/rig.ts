@@ -60,7 +60,7 @@ export class Rig implements Disposable {
   readonly #mounted: Set<string> = new Set();
   #count = 0;
 
-  constructor(backend: Backend, base: string = tmpdir()) {
+  constructor(backend: Backend, base: string = bases.get(backend) ?? tmpdir()) {
     enterTestNamespace();
     this.directory = mkdtempSync(join(base, 'imago-snapshot-'));
     try {
@@ -134,13 +134,21 @@ export function mountLines(path = '/'): string[] {
   return lines.filter((line) => `${line.split(' ')[4]}/`.startsWith(path === '/' ? '/' : `${path}/`));
 }
 
+/** Where a backend works: /tmp may be a tmpfs, which holds no index that is mounted as a file. */
+const bases = new Map<Backend, string>();
+
 /** Why this backend cannot be tested here; false where it can. */
 export function skipReason(backend: Backend): string | false {
   if (process.getuid?.() !== 0) return 'needs root: mounting';
-  try {
-    using _rig = new Rig(backend);
-    return false;
-  } catch (error) {
-    return `${backend} does not work here: ${(error as Error).message}`;
+  let reason = '';
+  for (const base of [tmpdir(), '/var/tmp']) {
+    try {
+      using _rig = new Rig(backend, base);
+      bases.set(backend, base);
+      return false;
+    } catch (error) {
+      reason ||= `${backend} does not work here: ${(error as Error).message}`;
+    }
   }
+  return reason;
 }
