@@ -9,6 +9,7 @@ import { Ingest } from './ingest.ts';
 import { FILES, type IngestJob, type IngestOutcome, type JobInput } from './layer-job.ts';
 import { hasLayer, layerRecord } from './layers.ts';
 import type { Lease } from './lease.ts';
+import { collectLeftovers } from './leftovers.ts';
 import { addOrigin } from './origins.ts';
 import { publishLayerFiles } from './reindex.ts';
 import type { Store } from './store.ts';
@@ -66,6 +67,7 @@ export async function ingestLayer(
     }
   }
   try {
+    collectLeftovers(store);
     return await ingestNew(store, lease, source, options);
   } catch (error) {
     throw explainWriteError(error, store.root);

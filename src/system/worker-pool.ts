@@ -23,7 +23,7 @@ interface Job {
 }
 
 /** Threads that wait for input, over those that compute. */
-const WAITING_THREADS = 4;
+const WAITING_THREADS = 3;
 const IDLE_MS = 2000;
 
 /**

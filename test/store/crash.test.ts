@@ -10,7 +10,7 @@ import { prune } from '../../src/store/prune.ts';
 import { Store } from '../../src/store/store.ts';
 import { verify } from '../../src/store/verify.ts';
 
-const ROUNDS = Number(process.env.IMAGO_TEST_KILLS ?? 10);
+const ROUNDS = Number(process.env.IMAGO_TEST_KILLS ?? 6);
 
 let dir: string;
 let layer: string;

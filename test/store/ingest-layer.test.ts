@@ -12,10 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { Digest } from '../../src/core/digest.ts';
+import { Ingest } from '../../src/store/ingest.ts';
 import { type IngestLayerOptions, ingestLayer, type LayerSource } from '../../src/store/ingest-layer.ts';
 import { readLayerEntries } from '../../src/store/layer-entries.ts';
 import { hasLayer, layerFacts, layerIndexPath, layerTarPath } from '../../src/store/layers.ts';
@@ -226,6 +227,14 @@ describe('a layer comes in', () => {
     assert.equal((await other).stdout.trim(), sha256(tar));
     assert.deepEqual(readdirSync(join(store.root, 'layers')).length, 1);
     assert.deepEqual(inflight(), []);
+  });
+
+  it('takes away what a killed process left, and nothing of the living', async () => {
+    using alive = Ingest.create(store, 'layer');
+    mkdirSync(join(store.root, 'ingest/layer-dead'));
+    writeFileSync(join(store.root, 'ingest/layer-dead/tar'), 'half a layer');
+    await ingest({ path: fileOf(small) });
+    assert.deepEqual(inflight(), [basename(alive.directory)]);
   });
 
   it('lists its members', async () => {
