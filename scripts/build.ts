@@ -1,12 +1,13 @@
 /**
- * Bundles src/ into dist/: `node scripts/build.ts [--if-stale] [--types]`.
+ * Bundles src/ into dist/: `node scripts/build.ts [--if-stale] [--types] [--clean]`.
  *
  * dist/ is flat, so that a chunk finds workers and other chunks beside itself (src/system/worker-url.ts):
  * cli.cjs (src/cli/start.ts), main.js and one chunk a command, index.js (the library), one file for each
  * *-worker.ts, shared chunks named by their content, types/ with --types, and .stamp.
  *
  * Safe at any moment: a file is renamed into place, chunks before the entries that name them, and chunks of earlier
- * builds stay for an hour, since a command that runs from them may still load one. Builds at once wait for each other.
+ * builds stay for an hour (but with --clean), since a command that runs from them may still load one. Builds at once
+ * wait for each other.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -33,7 +34,7 @@ import { reachable, readImports } from './imports.ts';
 const ROOT: string = join(import.meta.dirname, '..');
 const DIST: string = join(ROOT, 'dist');
 const STAMP: string = join(DIST, '.stamp');
-const KEEP_OLD_CHUNKS_MS = 3_600_000;
+const KEEP_OLD_CHUNKS_MS: number = process.argv.includes('--clean') ? -1 : 3_600_000;
 /**
  * What these load goes into one chunk: a file costs a command about 0.4 ms to load, and code that is not called next
  * to nothing.
