@@ -10,7 +10,7 @@ const ALLOWED: ReadonlySet<string> = new Set(
   'CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR'.split(' '),
 );
 
-const CONTEXT: ConfigureContext = { created: '', expand: {}, buildArgs: new Map(), globalArgs: new Map() };
+const CONTEXT: ConfigureContext = { expand: {}, buildArgs: new Map(), globalArgs: new Map() };
 
 /**
  * What `--change` of import and commit does: Dockerfile instructions that only say how the image runs, in order. They
@@ -21,6 +21,7 @@ export function applyChanges(draft: ImageDraft, changes: readonly string[]): Ima
     draft,
     env: new Map(parseEnv(draft.config.config?.Env ?? [])),
     args: [],
+    created: '',
     cmdSet: false,
   };
   for (const text of changes) {
