@@ -145,7 +145,7 @@ suite('docker', { skip: hasPeer('dockerd') ?? (process.getuid?.() === 0 ? undefi
       docker image inspect imago-test/sample:1 --format '{{.Id}}'
       docker save -o from-docker.tar imago-test/sample:1
       docker rmi -f imago-test/sample:1 >/dev/null`);
-    assert.match(told, /Loaded image: imago-test/sample:1/);
+    assert.match(told, /Loaded image: imago-test\/sample:1/);
     assert.match(told, new RegExp(sha256(image.config)));
     await checkLoaded(join(dir, 'from-docker.tar'), ['docker.io/imago-test/sample:1']);
     // Docker keeps the config's bytes: the ID is the same on both sides.
