@@ -173,7 +173,7 @@ function parseDecimal(key: string, value: ByteString, max: number, offset: numbe
 }
 
 /** "-5.25" → {sec: -6, nsec: 750000000}. Digits past the nanosecond are cut off. */
-export function parsePaxTime(value: ByteString, offset: number): Time {
+function parsePaxTime(value: ByteString, offset: number): Time {
   const match = /^(-?)([0-9]{1,15})(?:\.([0-9]*))?$/.exec(value);
   if (!match) throw paxError('bad PAX time', offset, value);
   const sec = Number(match[2]);

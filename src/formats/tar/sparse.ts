@@ -2,7 +2,7 @@ import { ImagoError } from '../../core/errors.ts';
 import type { SparseSegment } from './entry.ts';
 import { BLOCK, readNumber } from './header.ts';
 
-export function sparseError(summary: string, offset: number): ImagoError {
+function sparseError(summary: string, offset: number): ImagoError {
   return new ImagoError('TAR_BAD_SPARSE', summary, { op: 'read tar', offset });
 }
 
