@@ -38,8 +38,9 @@ export function digestInputs(
   for (const operand of sources) {
     fields.push('operand', String(operand.length));
     for (const { name, node, below } of operand) {
-      add(name, node);
-      fields.push(String(below.length));
+      // Of a directory only the contents are copied.
+      if (node.type === 'directory') fields.push('contents', String(below.length));
+      else add(name, node);
       for (const file of below) add(file.path, file.node);
     }
   }
@@ -91,7 +92,8 @@ export function fingerprintContext(sources: readonly (readonly Selected[])[], sc
   for (const operand of sources) {
     fields.push('operand', String(operand.length));
     for (const { name, node, below } of operand) {
-      if (!add(name, node)) return undefined;
+      if (node.type === 'directory') fields.push('contents', String(below.length));
+      else if (!add(name, node)) return undefined;
       for (const file of below) if (!add(file.path, file.node)) return undefined;
     }
   }

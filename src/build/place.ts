@@ -47,7 +47,7 @@ const MAX_LINKS = 255;
  * Plans the members of a layer over the tree of an image, without changing the tree. All parents of what is placed are
  * members too, with the attributes that they have in the image, so that the layer implies nothing.
  * Destinations follow BuildKit (tonistiigi/fsutil copy.go): symlinks in the destination itself lead on within the root;
- * a directory's contents are merged, its own attributes kept where it exists, those of directories below replaced.
+ * a directory's contents are merged, with the attributes of directories below it, but not its own.
  */
 export class Placement {
   readonly #tree: TreeNode;
@@ -81,11 +81,8 @@ export class Placement {
       this.#addFile(target, selected.node);
       return;
     }
-    if (there === undefined) {
-      this.#addParents(target);
-      this.#add(target, this.#member(target, selected.node));
-    } else if (there.type === 'directory') this.#keepDirectory(target);
-    else throw notADirectory(target);
+    // The source directory's own attributes are not copied, only its contents are.
+    this.makeDirectories(target, this.#created());
     for (const { path, node } of selected.below) {
       const here = joinPath(target, path);
       if (node.type !== 'directory') {

@@ -256,6 +256,12 @@ const hits: CacheCase[] = [
     step: /COPY/,
   },
   {
+    name: 'mode of the copied directory itself',
+    dockerfile: COPY_ALL,
+    change: (lab) => chmodSync(lab.context, 0o711),
+    step: /COPY/,
+  },
+  {
     name: 'a file that is ignored',
     dockerfile: COPY_ALL,
     files: { ...FILES, '.dockerignore': '*.log', 'x.log': '1' },
@@ -317,7 +323,9 @@ const hits: CacheCase[] = [
 async function tryCase(
   { dockerfile, files = FILES, options, change, step }: CacheCase,
   cached: boolean,
+  aged: boolean,
 ): Promise<void> {
+  using _clock = aged ? laterClock() : undefined;
   using lab = new BuildLab();
   lab.write(files);
   await lab.build(dockerfile, options);

@@ -100,7 +100,8 @@ export class BuildLab implements Disposable {
     walkTree(files.tree, (path, node) => {
       const detail = node.type === 'symlink' ? ` -> ${node.linkname}` : node.type === 'file' ? ` ${node.size}` : '';
       const mode = node.mode.toString(8).padStart(4, '0');
-      if (path !== '') lines.push(`${node.type[0]} ${mode} ${node.uid}:${node.gid} ${path}${detail}`);
+      if (path !== '')
+        lines.push(`${node.type === 'symlink' ? 'l' : node.type[0]} ${mode} ${node.uid}:${node.gid} ${path}${detail}`);
     });
     return lines;
   }

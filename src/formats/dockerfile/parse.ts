@@ -1,4 +1,4 @@
-import { DockerfileError } from './errors.ts';
+import { DockerfileError, type LineRange } from './errors.ts';
 import { parseFlags } from './flags.ts';
 import { parseHealthcheck } from './healthcheck.ts';
 import { chompTabs, parseHeredocWord } from './heredoc.ts';
@@ -45,10 +45,11 @@ export function parseDockerfile(text: string): Dockerfile {
 }
 
 /** An ONBUILD trigger of an image, as the instruction that it is. `at` is the FROM that pulls it in. */
-export function parseTrigger(expression: string, at: { line: number; endLine: number }): Instruction {
+export function parseTrigger(expression: string, at: LineRange): Instruction {
   const { instructions } = splitInstructions(expression);
   if (instructions.length !== 1) throw new DockerfileError('onbuild trigger should be a single expression', at);
-  return parseInstruction({ ...instructions[0]!, ...at });
+  const { line, endLine } = at;
+  return parseInstruction({ ...instructions[0]!, line, endLine });
 }
 
 /** Gives an instruction's words their meaning. */
