@@ -56,7 +56,15 @@ function addContainer(sample: Sample, imageName: string): string {
   writeFileSync(join(directory, 'upper/file'), 'z'.repeat(10_000));
   writeFileSync(join(directory, 'exit', container), '0');
   const image = { reference: imageName, id, manifest: descriptor.digest, diffIds };
-  const record = { id: container, name: 'web', created: '2026-01-01T00:00:00Z', image, mounts: [], holder: 'conmon' };
+  const record = {
+    version: 1,
+    id: container,
+    name: 'web',
+    created: '2026-01-01T00:00:00Z',
+    image,
+    mounts: [],
+    holder: 'conmon',
+  };
   writeFileSync(join(directory, 'container.json'), JSON.stringify(record));
   return container;
 }
