@@ -5,7 +5,6 @@ export type DigestAlgorithm = 'sha256' | 'sha512';
 /** `algorithm:lower-case-hex`. OCI image-spec v1.1.1, descriptor.md §Digests. */
 export type Digest = `${DigestAlgorithm}:${string}`;
 
-const HEX_LENGTH: Record<DigestAlgorithm, number> = { sha256: 64, sha512: 128 };
 const PATTERN = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 export function isDigest(text: string): text is Digest {
@@ -33,8 +32,4 @@ export function digestHex(digest: Digest): string {
 export function shortId(digest: string): string {
   const hex = digest.includes(':') ? digest.slice(digest.indexOf(':') + 1) : digest;
   return hex.slice(0, 12);
-}
-
-export function digestLength(algorithm: DigestAlgorithm): number {
-  return HEX_LENGTH[algorithm];
 }

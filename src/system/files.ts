@@ -14,7 +14,6 @@ const lseekCall = bindCall<[number, number, number]>('lseek', ['int', 'long', 'i
 
 const LOCK = { shared: 1, exclusive: 2 } as const;
 const LOCK_NB = 4;
-const LOCK_UN = 8;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
@@ -40,10 +39,6 @@ export function lockSync(fd: number, kind: keyof typeof LOCK): void {
       if (!(error instanceof SystemError && error.code === 'EINTR')) throw error;
     }
   }
-}
-
-export function unlock(fd: number): void {
-  flockCall(undefined, fd, LOCK_UN);
 }
 
 /** `mode` with its S_IF type bits. Honours the umask. */

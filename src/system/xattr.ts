@@ -9,7 +9,6 @@ const set = bindCall<[Buffer, Buffer, Uint8Array, number, number]>(
   'int',
 );
 const list = bindCall<[Buffer, Buffer | null, number]>('llistxattr', ['void *', 'void *', 'size_t']);
-const remove = bindCall<[Buffer, Buffer]>('lremovexattr', ['void *', 'void *'], 'int');
 
 /** Names in the kernel's order; empty where the file system has no xattrs. Does not follow symlinks. */
 export function listXattrs(path: PathLike): ByteString[] {
@@ -41,8 +40,4 @@ export function getXattr(path: PathLike, name: ByteString): Buffer | undefined {
 
 export function setXattr(path: PathLike, name: ByteString, value: Uint8Array): void {
   set(path, cPath(path), cPath(bytesOf(name)), value.length === 0 ? Buffer.alloc(1) : value, value.length, 0);
-}
-
-export function removeXattr(path: PathLike, name: ByteString): void {
-  remove(path, cPath(path), cPath(bytesOf(name)));
 }
