@@ -36,13 +36,18 @@ export function isImagoError(error: unknown, code?: string): error is ImagoError
   return error instanceof ImagoError && (code === undefined || error.code === code);
 }
 
+/** A path of one word ('a') may stand in the text by chance. */
+function mentions(summary: string, path: string): boolean {
+  return path === '' || summary.includes(`'${path}'`) || (path.includes('/') && summary.includes(path));
+}
+
 function composeMessage(summary: string, d: ErrorDetails): string {
   let text = summary;
   if (d.want !== undefined && d.got !== undefined) text += `: wanted ${d.want}, got ${d.got}`;
   else if (d.want !== undefined) text += `: wanted ${d.want}`;
   else if (d.got !== undefined) text += `: got ${d.got}`;
   const where: string[] = [];
-  if (d.path !== undefined && !summary.includes(d.path)) where.push(d.path);
+  if (d.path !== undefined && !mentions(summary, d.path)) where.push(d.path);
   if (d.offset !== undefined) where.push(`offset ${d.offset}`);
   if (where.length > 0) text += ` (${where.join(', ')})`;
   if (d.remedy !== undefined) text += `: ${d.remedy}`;

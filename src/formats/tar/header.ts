@@ -1,5 +1,5 @@
 import type { ByteString } from '../../core/bytes.ts';
-import { ImagoError } from '../../core/errors.ts';
+import { tarError } from './errors.ts';
 
 export const BLOCK = 512;
 
@@ -41,11 +41,10 @@ export function checkSum(bytes: Uint8Array, at: number, words: Uint32Array | und
   let signed = sum;
   for (let i = at; i < at + BLOCK; i++) if (bytes[i]! > 0x7f && (i < at + 148 || i >= at + 156)) signed -= 256;
   if (got === signed) return;
-  throw new ImagoError('TAR_BAD_CHECKSUM', offset === 0 ? 'not a tar archive' : 'corrupted tar header', {
-    op: 'read tar',
-    offset,
+  throw tarError('TAR_BAD_CHECKSUM', offset === 0 ? 'not a tar archive' : 'corrupted tar header', offset, {
     want: `checksum ${sum.toString(8)}`,
     got: got === undefined ? 'no number' : got.toString(8),
+    ...(offset === 0 ? { remedy: 'give a tar, as it is or compressed by gzip, zstd, bzip2 or xz' } : {}),
   });
 }
 
@@ -126,9 +125,7 @@ export function readNumber(
 ): number {
   const value = (bytes[at]! & 0x80) !== 0 ? parseBase256(bytes, at, length) : parseOctal(bytes, at, length);
   if (value !== undefined && value >= min && value <= max) return value;
-  throw new ImagoError('TAR_BAD_HEADER', `bad ${field} in tar header`, {
-    op: 'read tar',
-    offset,
+  throw tarError('TAR_BAD_HEADER', `bad ${field} in tar header`, offset, {
     want: `a number of ${min}..${max}`,
     got: value ?? JSON.stringify(readText(bytes, at, length)),
   });

@@ -1,6 +1,6 @@
 import { type ByteString, displayName } from '../../core/bytes.ts';
-import { ImagoError } from '../../core/errors.ts';
 import type { TarEntry, TarEntryType } from './entry.ts';
+import { tarError } from './errors.ts';
 import { type HeaderFormat, readNumber, readPath, readText } from './header.ts';
 import type { PaxFields } from './pax.ts';
 
@@ -34,7 +34,7 @@ export function chooseKind(flag: number, offset: number): 'plain' | 'data' | 'ex
   }
   const char = displayName(String.fromCharCode(flag));
   const what = flag === 0x4d ? 'continuation of a multi-volume archive' : `tar member of unknown type '${char}'`;
-  throw new ImagoError('TAR_UNSUPPORTED_TYPE', what, { op: 'read tar', offset });
+  throw tarError('TAR_UNSUPPORTED_TYPE', what, offset, { remedy: 'unpack it and pack it again, with GNU tar for one' });
 }
 
 const TYPES: Record<number, TarEntryType> = {

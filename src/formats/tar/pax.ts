@@ -1,6 +1,7 @@
 import { type ByteString, bytesOf, displayName } from '../../core/bytes.ts';
-import { ImagoError } from '../../core/errors.ts';
+import type { ImagoError } from '../../core/errors.ts';
 import type { Time } from '../../core/time.ts';
+import { tarError } from './errors.ts';
 import type { TarLimits } from './limits.ts';
 
 /** What PAX records say about a member; undefined: the header's own value counts. */
@@ -43,7 +44,7 @@ const MAX_ID = 0xffffffff;
 
 export function paxError(summary: string, offset: number, got?: ByteString): ImagoError {
   const details = got === undefined ? {} : { got: JSON.stringify(displayName(got.slice(0, 80))) };
-  return new ImagoError('TAR_BAD_PAX', summary, { op: 'read tar', offset, ...details });
+  return tarError('TAR_BAD_PAX', summary, offset, details);
 }
 
 /**
@@ -122,9 +123,7 @@ function addXattr(
   const out = map ?? new Map<ByteString, Uint8Array>();
   out.set(name, value);
   if (out.size > place.limits.xattrs) {
-    throw new ImagoError('TAR_TOO_MANY_XATTRS', 'too many extended attributes on one member', {
-      op: 'read tar',
-      offset: place.offset,
+    throw tarError('TAR_TOO_MANY_XATTRS', 'too many extended attributes on one member', place.offset, {
       want: `at most ${place.limits.xattrs}`,
     });
   }

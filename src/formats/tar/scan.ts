@@ -1,6 +1,6 @@
 import type { ByteString } from '../../core/bytes.ts';
-import { ImagoError } from '../../core/errors.ts';
 import type { TarEntry } from './entry.ts';
+import { tarError } from './errors.ts';
 import { BLOCK, byteText, checkSum, headerFormat, isZeroBlock, readNumber, readText, wordsOf } from './header.ts';
 import { TAR_LIMITS, type TarLimits } from './limits.ts';
 import { buildEntry, chooseKind } from './member.ts';
@@ -153,9 +153,7 @@ export class TarScanner {
     }
     if (state === DATA && this.#headersOnly && entry && this.#offset >= entry.dataOffset + entry.dataSize) return;
     const missing = state === DATA ? this.#remaining + this.#tailLength : BLOCK - this.#filled;
-    throw new ImagoError('TAR_TRUNCATED', 'tar ends inside a member', {
-      op: 'read tar',
-      offset: this.#offset,
+    throw tarError('TAR_TRUNCATED', 'tar ends inside a member', this.#offset, {
       want: `${state === EXTENSION ? this.#extensionStored - this.#extensionFilled : missing} more bytes`,
       got: 'the end of the input',
     });
@@ -193,8 +191,7 @@ export class TarScanner {
       if (bytes[at + 504] === 0) this.#endMap();
     } else {
       this.#stored -= BLOCK;
-      if (this.#stored < 0)
-        throw this.#error('TAR_BAD_SPARSE', 'sparse map longer than the member', this.#headerOffset);
+      if (this.#stored < 0) throw tarError('TAR_BAD_SPARSE', 'sparse map longer than the member', this.#headerOffset);
       if (this.#mapReader!.push(bytes, at)) {
         this.#numbers = this.#mapReader!.numbers;
         this.#endMap();
@@ -206,7 +203,7 @@ export class TarScanner {
     const start = this.#offset - BLOCK;
     if (bytes[at] === 0 && isZeroBlock(bytes, at)) {
       if (this.#headerOffset >= 0) {
-        throw this.#error('TAR_BAD_HEADER', 'extension header without a member', this.#headerOffset);
+        throw tarError('TAR_BAD_HEADER', 'extension header without a member', this.#headerOffset);
       }
       this.#state = END;
       return;
@@ -215,7 +212,7 @@ export class TarScanner {
     const kind = chooseKind(bytes[at + 156]!, start);
     const size = readNumber(bytes, at + 124, 12, 'size', start);
     if (kind === 'skip') {
-      if (size > 0) throw this.#error('TAR_BAD_HEADER', 'volume label with data', start);
+      if (size > 0) throw tarError('TAR_BAD_HEADER', 'volume label with data', start);
       return;
     }
     if (kind === 'extension') {
@@ -232,7 +229,7 @@ export class TarScanner {
     // Types without data have none whatever their size field says (directories: a quota; hardlinks: the target's).
     this.#stored = kind === 'data' ? (pax?.size ?? size) : 0;
     if (entry.type === 'directory' && kind === 'data' && this.#stored > 0 && bytes[at + 156] !== 0x44) {
-      throw this.#error('TAR_BAD_HEADER', 'directory with data', start);
+      throw tarError('TAR_BAD_HEADER', 'directory with data', start);
     }
     if (bytes[at + 156] === 0x53) this.#beginGnuSparse(bytes, at, format === 'gnu', start);
     else if (pax?.sparse && entry.type === 'file') this.#beginPaxSparse(pax);
@@ -242,9 +239,7 @@ export class TarScanner {
   #beginExtension(type: number, size: number, start: number): void {
     const total = type === 0x67 ? size + this.#globalBytes : size;
     if (total > this.#limits.extension) {
-      throw new ImagoError('TAR_HEADER_TOO_LARGE', 'PAX or long-name header too large', {
-        op: 'read tar',
-        offset: start,
+      throw tarError('TAR_HEADER_TOO_LARGE', 'PAX or long-name header too large', start, {
         want: `at most ${this.#limits.extension} bytes`,
         got: total,
       });
@@ -277,7 +272,7 @@ export class TarScanner {
   }
 
   #beginGnuSparse(bytes: Uint8Array, at: number, gnu: boolean, start: number): void {
-    if (!gnu) throw this.#error('TAR_UNSUPPORTED_TYPE', 'sparse member of an unknown format', start);
+    if (!gnu) throw tarError('TAR_UNSUPPORTED_TYPE', 'sparse member of an unknown format', start);
     this.#entry!.size = readNumber(bytes, at + 483, 12, 'real size', start);
     this.#numbers = [];
     readGnuSparse(bytes, at + 386, 4, this.#numbers, start);
@@ -302,7 +297,7 @@ export class TarScanner {
 
   #checkSegmentCount(): void {
     if (this.#numbers.length <= 2 * this.#limits.sparseSegments) return;
-    throw this.#error('TAR_BAD_SPARSE', 'too many segments in a sparse file', this.#headerOffset);
+    throw tarError('TAR_BAD_SPARSE', 'too many segments in a sparse file', this.#headerOffset);
   }
 
   #endMap(): void {
@@ -318,7 +313,7 @@ export class TarScanner {
     const entry = this.#entry!;
     const stored = this.#stored;
     if (!Number.isSafeInteger(this.#offset + stored + BLOCK)) {
-      throw this.#error('TAR_BAD_HEADER', 'member larger than 2^53 bytes', this.#headerOffset);
+      throw tarError('TAR_BAD_HEADER', 'member larger than 2^53 bytes', this.#headerOffset);
     }
     entry.size = size;
     entry.dataOffset = this.#offset;
@@ -353,10 +348,6 @@ export class TarScanner {
   #endMember(): void {
     this.#state = HEADER;
     if (!this.#handler.data) this.#handler.entry(this.#entry!);
-  }
-
-  #error(code: string, summary: string, offset: number): ImagoError {
-    return new ImagoError(code, summary, { op: 'read tar', offset });
   }
 }
 

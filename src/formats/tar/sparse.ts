@@ -1,9 +1,10 @@
-import { ImagoError } from '../../core/errors.ts';
+import type { ImagoError } from '../../core/errors.ts';
 import type { SparseSegment } from './entry.ts';
+import { tarError } from './errors.ts';
 import { BLOCK, readNumber } from './header.ts';
 
 function sparseError(summary: string, offset: number): ImagoError {
-  return new ImagoError('TAR_BAD_SPARSE', summary, { op: 'read tar', offset });
+  return tarError('TAR_BAD_SPARSE', summary, offset);
 }
 
 /**
