@@ -22,7 +22,7 @@ export function foregroundStreams(
   if (wanted.stdin) streams.stdin = stdin;
   if (wanted.terminal) {
     streams.detachKeys = parseDetachKeys(wanted.detachKeys ?? DEFAULT_DETACH_KEYS);
-    if (stdin.isTTY && stdout.isTTY) streams.terminal = { input: stdin, output: stdout };
+    if (stdin.isTTY && stdout.isTTY) streams.terminal = { input: 0, output: stdout };
   }
   return streams;
 }

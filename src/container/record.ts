@@ -10,9 +10,11 @@ import { replaceFile } from '../system/atomic.ts';
 import type { ProcessIdentity } from '../system/process.ts';
 import type { MountRequest } from './mount-request.ts';
 
+const RECORD_VERSION = 1;
+
 /** ROOT/containers/<id>/container.json: what a container was made of. Written once; what it does is in its state. */
 export interface ContainerRecord {
-  version: 1;
+  version: typeof RECORD_VERSION;
   /** 64 hex characters. */
   id: string;
   name: string;
@@ -124,7 +126,8 @@ export function readRecord(store: Store, id: string): ContainerRecord | undefine
     throw error;
   }
   try {
-    return JSON.parse(text) as ContainerRecord;
+    const record = JSON.parse(text) as ContainerRecord;
+    return record.version === RECORD_VERSION ? record : undefined;
   } catch {
     return undefined;
   }

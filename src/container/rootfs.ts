@@ -4,7 +4,8 @@ import type { Digest } from '../core/digest.ts';
 import { enterPrivateNamespace } from '../snapshot/private-namespace.ts';
 import { openSnapshotter } from '../snapshot/snapshotter.ts';
 import type { Store } from '../store/store.ts';
-import { umount } from '../system/mount.ts';
+import { SystemError } from '../system/call.ts';
+import { MNT_DETACH, umount } from '../system/mount.ts';
 import { missingMountPoints, writeMountPoints } from './mountpoints.ts';
 
 export interface RootfsRequest {
@@ -46,4 +47,13 @@ export async function mountRootfs(store: Store, request: RootfsRequest): Promise
   // A volatile overlay leaves a mark that keeps a second one out.
   rmSync(work, { recursive: true, force: true });
   return mount([layer]);
+}
+
+/** Takes it off this process's namespace again; nothing happens where it is not mounted. */
+export function unmountRootfs(rootfs: string): void {
+  try {
+    umount(rootfs, MNT_DETACH);
+  } catch (error) {
+    if (!(error instanceof SystemError && ['EINVAL', 'ENOENT'].includes(error.code))) throw error;
+  }
 }

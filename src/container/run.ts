@@ -1,7 +1,9 @@
+import type { WriteStream } from 'node:tty';
 import { ImagoError } from '../core/errors.ts';
 import { type Attachment, type AttachStreams, attach } from '../runtime/attach.ts';
 import { resizeTerminal } from '../runtime/conmon.ts';
 import type { Store } from '../store/store.ts';
+import { makeRaw } from '../system/terminal.ts';
 import { type CreateOptions, createContainer } from './create.ts';
 import { signalContainer } from './kill.ts';
 import { type ContainerRecord, containerPaths } from './record.ts';
@@ -11,8 +13,8 @@ import { startContainer } from './start.ts';
 import { forgetExit, waitContainer } from './wait.ts';
 
 export interface ForegroundStreams extends AttachStreams {
-  /** The user's terminal where the container has one: read raw, and its size followed. */
-  terminal?: { input: import('node:tty').ReadStream; output: import('node:tty').WriteStream };
+  /** The user's terminal where the container has one: its descriptor, to be made raw, and its size to be followed. */
+  terminal?: { input: number; output: WriteStream };
 }
 
 export type ForegroundEnd = { kind: 'exited'; exitCode: number } | { kind: 'detached' };
@@ -102,9 +104,13 @@ class Session {
     const resize = (): void => resizeTerminal(bundle, terminal.output.rows, terminal.output.columns);
     resize();
     terminal.output.on('resize', resize);
-    terminal.input.setRawMode(true);
+    const cook = makeRaw(terminal.input);
+    const restore = (): void => cook?.();
+    // However this process ends, its terminal must be usable.
+    process.once('exit', restore);
     this.#undo.push(() => {
-      terminal.input.setRawMode(false);
+      restore();
+      process.off('exit', restore);
       terminal.output.off('resize', resize);
     });
   }

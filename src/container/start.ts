@@ -8,7 +8,7 @@ import { lockFile } from '../system/lock.ts';
 import { writeBundle } from './bundle.ts';
 import { namePath } from './names.ts';
 import { type ContainerRecord, containerPaths, stateRoot } from './record.ts';
-import { mountRootfs } from './rootfs.ts';
+import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { containerState, makeExitDirectory, writeLastStart } from './state.ts';
 import { anonymousVolumes, realizeMounts } from './volumes.ts';
 
@@ -54,6 +54,20 @@ export async function startContainer(store: Store, record: ContainerRecord, opti
   rmSync(join(paths.exitDirectory, record.id), { force: true });
   mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
   makeExitDirectory(paths.exitDirectory);
+  try {
+    await createProcess(store, record, runtime);
+    await options.beforeStart?.(paths.bundle);
+    await startCreated(runtime, stateRoot(store), record.id);
+  } catch (error) {
+    unmountRootfs(paths.rootfs);
+    throw error;
+  }
+}
+
+/** Mounts the root file system and has conmon make the container, whose process then waits to be let go. */
+async function createProcess(store: Store, record: ContainerRecord, runtime: OciRuntime): Promise<void> {
+  const paths = containerPaths(store, record);
+  const { terminal, stdin, stdinOnce } = record.process;
   const root = await mountRootfs(store, {
     ...paths,
     diffIds: record.image.diffIds,
@@ -72,14 +86,12 @@ export async function startContainer(store: Store, record: ContainerRecord, opti
     bundle: paths.bundle,
     logPath: paths.log,
     exitDirectory: paths.exitDirectory,
-    terminal: record.process.terminal,
-    stdin: record.process.stdin,
-    keepStdin: record.process.stdin && !record.process.stdinOnce,
+    terminal,
+    stdin,
+    keepStdin: stdin && !stdinOnce,
     exitCommand: exitCommand(store, record, runtime),
   });
   writeLastStart(store, record, pid);
-  await options.beforeStart?.(paths.bundle);
-  await startCreated(runtime, stateRoot(store), record.id);
 }
 
 function exitCommand(store: Store, record: ContainerRecord, runtime: OciRuntime): string[] {

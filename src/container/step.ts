@@ -11,11 +11,10 @@ import type { NetworkMode } from '../runtime/spec.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import { runtimeProcess } from '../runtime/state.ts';
 import type { Store } from '../store/store.ts';
-import { MNT_DETACH, umount } from '../system/mount.ts';
 import { randomHex } from '../system/random.ts';
 import { writeBundle } from './bundle.ts';
 import { stateRoot } from './record.ts';
-import { mountRootfs } from './rootfs.ts';
+import { mountRootfs, unmountRootfs } from './rootfs.ts';
 
 export interface StepOptions {
   /** The layers below, the lowest first. */
@@ -79,18 +78,10 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     }
     return await runToEnd(runtime.path, stateRoot(store), id, bundle, options);
   } finally {
-    unmount(rootfs);
+    unmountRootfs(rootfs);
     rmSync(options.work, { recursive: true, force: true });
     rmSync(bundle, { recursive: true, force: true });
     reaper.release();
-  }
-}
-
-function unmount(rootfs: string): void {
-  try {
-    umount(rootfs, MNT_DETACH);
-  } catch {
-    // Not mounted: the step failed before.
   }
 }
 

@@ -1,5 +1,6 @@
 import type { CreateOptions } from '../container/create.ts';
 import type { ForegroundEnd, ForegroundStreams } from '../container/run.ts';
+import { launchContainer } from '../container/launch.ts';
 import type { Store } from '../store/store.ts';
 
 export type RunResult = ForegroundEnd | { kind: 'started'; id: string };
@@ -21,7 +22,6 @@ export async function runContainer(
   streams: () => ForegroundStreams,
 ): Promise<RunResult> {
   if (options.detach !== true && options.autoRemove === true && options.terminal !== true) {
-    const { launchContainer } = await import('../container/launch.ts');
     return await launchContainer(store, options);
   }
   const { runAttached, runDetached } = await import('../container/run.ts');

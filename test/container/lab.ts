@@ -1,14 +1,69 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ImagoError } from '../../src/core/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { appendLayer, editConfig, emptyDraft, tarLayer, writeImage } from '../../src/image/draft.ts';
 import { defaultPlatform } from '../../src/image/image.ts';
 import type { RunConfig } from '../../src/oci/config.ts';
-import { findProgram, findRuntime } from '../../src/runtime/find-runtime.ts';
+import { findProgram } from '../../src/runtime/find-runtime.ts';
 import { ingestLayer } from '../../src/store/ingest-layer.ts';
 import { Store } from '../../src/store/store.ts';
+
+const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
+
+export interface Outcome {
+  status: number | string;
+  stdout: string;
+  stderr: string;
+}
+
+/** What a person at a terminal does: read until something shows up, then type. */
+export class Terminal {
+  readonly #child: ChildProcess;
+  #shown = '';
+  #ended: number | null | undefined;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout!.on('data', (chunk) => {
+      this.#shown += chunk;
+    });
+    child.once('close', (code) => {
+      this.#ended = code;
+    });
+  }
+
+  /** Types `keys` as soon as `pattern` is on the screen; what was there is then forgotten. */
+  async type(pattern: RegExp, keys: string): Promise<string> {
+    const shown = await this.see(pattern);
+    this.#child.stdin!.write(keys);
+    return shown;
+  }
+
+  async see(pattern: RegExp): Promise<string> {
+    await this.#wait(String(pattern), () => pattern.test(this.#shown));
+    const shown = this.#shown;
+    this.#shown = '';
+    return shown;
+  }
+
+  /** What the shell line ended with. */
+  async status(): Promise<number | null> {
+    await this.#wait('the end', () => this.#ended !== undefined);
+    return this.#ended!;
+  }
+
+  async #wait(what: string, check: () => boolean): Promise<void> {
+    for (let waited = 0; !check(); waited += 20) {
+      if (waited > 15_000) {
+        this.#child.kill('SIGKILL');
+        throw new Error(`waited in vain for ${what}; on the screen: ${JSON.stringify(this.#shown)}`);
+      }
+      await sleep(20);
+    }
+  }
+}
 
 /** Why containers cannot be run here, or undefined. */
 export function skipContainers(): string | undefined {
@@ -67,18 +122,52 @@ export class Lab implements Disposable {
     this.store.setRef(reference, writeImage(this.store, lease, draft).descriptor);
   }
 
-  /** Nothing of ours may be left running or mounted: throws if something is. */
+  /** Runs `imago WORDS` on this store to its end. */
+  imago(words: string[], options: { input?: string; env?: NodeJS.ProcessEnv } = {}): Outcome {
+    const { status, signal, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...words], {
+      encoding: 'utf8',
+      input: options.input ?? '',
+      env: { ...this.env, ...options.env },
+      timeout: 30_000,
+    });
+    return { status: status ?? `killed by ${signal}`, stdout, stderr };
+  }
+
+  /** Starts `imago WORDS`, with pipes. */
+  spawn(words: string[]): ChildProcess {
+    return spawn(process.execPath, [MAIN, ...words], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] });
+  }
+
+  /** Starts a shell line in a terminal of its own, of 30 rows and 90 columns; `imago` is the program in it. */
+  terminal(line: string): Terminal {
+    const command = `stty rows 30 cols 90; imago() { '${process.execPath}' '${MAIN}' "$@"; }; ${line}`;
+    return new Terminal(spawn('script', ['-qefc', command, '/dev/null'], { env: this.env }));
+  }
+
+  get env(): NodeJS.ProcessEnv {
+    return { ...process.env, IMAGO_ROOT: this.store.root, IMAGO_RUN: this.store.run, SHELL: '/bin/sh' };
+  }
+
+  /** Waits until `check` holds. */
+  async until(what: string, check: () => boolean): Promise<void> {
+    for (let waited = 0; !check(); waited += 20) {
+      if (waited > 15_000) throw new Error(`waited in vain: ${what}`);
+      await sleep(20);
+    }
+  }
+
+  /** Nothing of ours may be left running or mounted, the pinned namespace aside: throws if something is. */
   [Symbol.dispose](): void {
     const left = processesNaming(this.directory);
-    for (const pid of left) process.kill(pid, 'SIGKILL');
-    for (const path of mountsBelow(this.directory).reverse()) spawnSync('umount', ['-l', path]);
+    for (const { pid } of left) process.kill(pid, 'SIGKILL');
+    const mounts = mountsBelow(this.directory);
+    for (const path of mounts.toReversed()) spawnSync('umount', ['-l', path]);
     rmSync(this.directory, { recursive: true, force: true });
-    if (left.length > 0) throw new ImagoError('LEFT_RUNNING', `processes left: ${left.join(', ')}`);
+    const foreign = mounts.filter((path) => !path.startsWith(join(this.store.run, 'mnt')));
+    if (left.length > 0 || foreign.length > 0) {
+      throw new Error(`left behind: ${[...left.map(({ command }) => command), ...foreign].join(', ')}`);
+    }
   }
-}
-
-export async function runtimeWorks(lab: Lab): Promise<boolean> {
-  return (await findRuntime(lab.store.run)).path !== '';
 }
 
 export function mountsBelow(directory: string): string[] {
@@ -88,15 +177,15 @@ export function mountsBelow(directory: string): string[] {
     .filter((path) => path.startsWith(`${directory}/`));
 }
 
-/** Processes whose command line names the directory, other than this one. */
-export function processesNaming(directory: string): number[] {
-  const found = spawnSync('grep', ['-lsaF', directory, ...procFiles()], { encoding: 'utf8' });
-  return found.stdout
-    .split('\n')
-    .map((path) => Number(/^\/proc\/(\d+)\//.exec(path)?.[1]))
-    .filter((pid) => pid > 0 && pid !== process.pid);
-}
-
-function procFiles(): string[] {
-  return spawnSync('sh', ['-c', 'ls -d /proc/[0-9]*/cmdline'], { encoding: 'utf8' }).stdout.trim().split('\n');
+/** Processes whose command line names the directory. */
+function processesNaming(directory: string): { pid: number; command: string }[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^[0-9]+$/.test(name) || Number(name) === process.pid) return [];
+    try {
+      const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      return command.includes(directory) ? [{ pid: Number(name), command }] : [];
+    } catch {
+      return [];
+    }
+  });
 }
