@@ -19,9 +19,9 @@ export class BuildError extends ImagoError {
   }
 }
 
-/** What any error of a step becomes: its code and words, and the place. */
+/** What any error of a step becomes: its code and words, the place, and a failed build's exit status. */
 export function locateError(error: unknown, at: LineRange, step: string): unknown {
   if (error instanceof BuildError || !(error instanceof ImagoError)) return error;
   if ('line' in error) return error;
-  return new BuildError(error.code, error.message, at, step, '', { cause: error, exitCode: error.details.exitCode });
+  return new BuildError(error.code, error.message, at, step, '', { cause: error, exitCode: 1 });
 }

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import type { RunOutcome, RunRequest, RunStep } from '../build/run.ts';
 import { END_OF_ARCHIVE } from '../formats/tar/write.ts';
+import { needRoot } from '../snapshot/privilege.ts';
 import { openSnapshotter } from '../snapshot/snapshotter.ts';
 import { writeUpperTar } from '../snapshot/upper-tar.ts';
 import { Ingest } from '../store/ingest.ts';
@@ -10,6 +11,8 @@ import type { Store } from '../store/store.ts';
 /** RUN as it is: a container's process on an overlay whose upper directory becomes the layer. */
 export function createRunStep(store: Store): RunStep {
   return async (request) => {
+    // Before anything is made, and in better words than those of what would fail.
+    needRoot('run a step of a build');
     // Locked while this process lives: what a kill leaves behind goes with the next prune.
     using ingest = Ingest.create(store, 'run');
     const upper = ingest.path('upper');

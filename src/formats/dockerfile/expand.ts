@@ -254,7 +254,7 @@ class Expander {
       return this.#until(stop, rawEscapes).text;
     } catch (error) {
       if (!(error instanceof SyntaxProblem) || this.#at < this.#source.length) throw error;
-      throw new SyntaxProblem(`syntax error: missing '${stop}'${stop === '/' ? ' in ${}' : ''}`);
+      throw new SyntaxProblem(`syntax error: missing '${stop}'${stop === '/' ? ` in \${}` : ''}`);
     }
   }
 
