@@ -12,12 +12,6 @@ import type {
 import { parsePorts } from './ports.ts';
 import { changeConfig, expandIn, expandWordsIn, runConfig, type StageState, shellOf, withEnv } from './state.ts';
 
-/** The instructions that make no layer. */
-export type ConfigInstruction = Exclude<
-  StageInstruction,
-  { name: 'RUN' | 'COPY' | 'ADD' } | { name: 'WORKDIR' | 'USER' | 'STOPSIGNAL' | 'MAINTAINER' }
->;
-
 export interface ConfigureContext {
   /** The Dockerfile's escape character. */
   readonly expand: ExpandOptions;

@@ -2,7 +2,7 @@ const SPACE = /[\s\u0085]/;
 /** The separators between a Dockerfile's plain words; a no-break space is part of a word. */
 const SEPARATORS = /[\t\v\f\r ]+/;
 
-export function isSpace(c: string): boolean {
+function isSpace(c: string): boolean {
   return SPACE.test(c);
 }
 
