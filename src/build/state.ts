@@ -1,10 +1,13 @@
 import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
 import { type ExpandOptions, expandWord, expandWords } from '../formats/dockerfile/expand.ts';
 import { editConfig, type ImageDraft } from '../image/draft.ts';
 import type { HistoryEntry, RunConfig } from '../oci/config.ts';
 
 /** What every line of history says that this builder wrote. */
 const COMMENT = 'imago';
+/** Characters: with more, no engine and no registry would take the image's config (`writeImage`). */
+const LONGEST_HISTORY = 2 ** 22;
 
 /** Where a stage stands: the image so far, and what its next instruction sees. A value. */
 export interface StageState {
@@ -17,6 +20,8 @@ export interface StageState {
   readonly created: string;
   /** CMD was given in this stage: ENTRYPOINT then does not reset it. */
   readonly cmdSet: boolean;
+  /** Characters of the history so far. */
+  readonly told?: number;
 }
 
 export function runConfig(state: StageState): RunConfig {
@@ -39,7 +44,14 @@ export function historyEntry(createdBy: string, created: string): HistoryEntry {
 
 /** A line of history of its own, as old as the layer below it: a rebuild from the cache gives the same image. */
 export function changeConfig(state: StageState, change: Partial<RunConfig>, createdBy: string): StageState {
-  return { ...state, draft: editConfig(state.draft, change, historyEntry(createdBy, state.created)) };
+  const told = (state.told ?? 0) + createdBy.length;
+  if (told > LONGEST_HISTORY) {
+    throw new ImagoError('IMAGE_TOO_LARGE', "the image's history is too long", {
+      want: `at most ${LONGEST_HISTORY} characters`,
+      remedy: 'use fewer instructions, or shorter values',
+    });
+  }
+  return { ...state, told, draft: editConfig(state.draft, change, historyEntry(createdBy, state.created)) };
 }
 
 export function expandIn(state: StageState, text: string, options: ExpandOptions): string {

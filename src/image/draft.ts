@@ -1,4 +1,5 @@
 import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
 import type { HistoryEntry, ImageConfig, RunConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { encodeJson } from '../oci/json.ts';
@@ -102,9 +103,15 @@ export function editConfig(draft: ImageDraft, change: Partial<RunConfig>, step?:
   };
 }
 
-/** Config and manifest as blobs. The same draft always gives the same digests. The layers must be under the lease. */
+/** distribution-spec v1.1.1 §Pushing Manifests; no engine reads larger ones. */
+const LARGEST_DOCUMENT = 4 * 2 ** 20;
+
+/**
+ * Config and manifest as blobs. The same draft always gives the same digests. The layers must be under the lease.
+ * Throws `IMAGE_TOO_LARGE`.
+ */
 export function writeImage(store: Store, lease: Lease, draft: ImageDraft): WrittenImage {
-  const config = encodeJson(draft.config);
+  const config = encodeDocument(draft.config, 'config');
   const id = store.putBlob(lease, config);
   const manifest: ImageManifest = {
     schemaVersion: 2,
@@ -113,9 +120,19 @@ export function writeImage(store: Store, lease: Lease, draft: ImageDraft): Writt
     layers: draft.layers.map(({ descriptor }) => descriptor),
     ...(draft.annotations === undefined ? {} : { annotations: draft.annotations }),
   };
-  const bytes = encodeJson(manifest);
+  const bytes = encodeDocument(manifest, 'manifest');
   const digest = store.putBlob(lease, bytes);
   return { id, descriptor: { mediaType: MEDIA_TYPES.manifest, digest, size: bytes.length } };
+}
+
+function encodeDocument(value: unknown, what: string): Uint8Array {
+  const bytes = encodeJson(value);
+  if (bytes.length <= LARGEST_DOCUMENT) return bytes;
+  throw new ImagoError('IMAGE_TOO_LARGE', `the image's ${what} is too large`, {
+    want: `at most ${LARGEST_DOCUMENT} bytes`,
+    got: bytes.length,
+    remedy: 'use fewer instructions, or shorter values',
+  });
 }
 
 /** Docker's names of layer types → OCI's, so that one manifest has one family; other members stay. */

@@ -35,6 +35,9 @@ export function expandWords(word: string, lookup: Lookup, options: ExpandOptions
 const SPACE = /[\s\u0085]/;
 const LETTER = /[\p{L}\p{Nd}_]/u;
 const SPECIAL_PARAMETERS = '@*#?-$!0';
+/** Characters: `ENV A=$A$A` again and again doubles its value each time. */
+const LONGEST = 2 ** 22;
+const TOO_LONG = `the value is longer than ${LONGEST} characters`;
 
 /** Collects the split words: characters from quotes and escapes never split. */
 class Words {
@@ -103,6 +106,7 @@ class Expander {
     const words = new Words();
     let text = '';
     for (let c = this.#peek(); c !== undefined; c = this.#peek()) {
+      if (text.length > LONGEST) throw new SyntaxProblem(TOO_LONG);
       if (c === stop) {
         this.#at++;
         this.#rawEscapes = outer;
@@ -164,6 +168,7 @@ class Expander {
     let text = quote;
     this.#at++;
     for (;;) {
+      if (text.length > LONGEST) throw new SyntaxProblem(TOO_LONG);
       const c = this.#peek();
       if (c === undefined)
         throw new SyntaxProblem('unexpected end of statement while looking for matching double-quote');
