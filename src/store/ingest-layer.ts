@@ -98,7 +98,7 @@ async function ingestNew(
   options: IngestLayerOptions,
 ): Promise<LayerResult> {
   using ingest = Ingest.create(store, 'layer');
-  const opened = isStream(source) ? await openStream(source) : await openRegion(source);
+  const opened = isStream(source) ? await openStream(source, options) : await openRegion(source, options);
   const job: Omit<IngestJob, 'input'> = {
     kind: 'ingest',
     compression: opened.compression,
@@ -108,7 +108,6 @@ async function ingestNew(
     sourceAlgorithm: options.expect?.digest === undefined ? 'sha256' : digestAlgorithm(options.expect.digest),
     expect: opened.translated ? { diffId: options.expect?.diffId } : (options.expect ?? {}),
   };
-  if (opened.translated && options.expect?.digest !== undefined) throw notALayer();
   const outcome = await opened.run(job, options);
   return publish(store, lease, ingest, { ...job, ...outcome }, options);
 }
@@ -145,14 +144,19 @@ function publish(
   return { ...result, compressed: { digest, size, mediaType } };
 }
 
-async function openRegion(source: Extract<LayerSource, { path: string }>): Promise<OpenedSource> {
+async function openRegion(
+  source: Extract<LayerSource, { path: string }>,
+  options: IngestLayerOptions,
+): Promise<OpenedSource> {
   const offset = source.offset ?? 0;
   const available = Math.max(0, statSync(source.path).size - offset);
   const length = Math.min(source.length ?? available, available);
   const compression = detectCompression(readHead(source.path, offset, length));
   if (compression === 'bzip2' || compression === 'xz') {
+    refuseInImage(compression, options);
     const { createReadStream } = await import('node:fs');
-    return openTranslated(createReadStream(source.path, { start: offset, end: offset + length - 1 }), compression);
+    const region = createReadStream(source.path, { start: offset, end: offset + length - 1 });
+    return openTranslated(region, compression, options);
   }
   const input: JobInput = { kind: 'file', path: source.path, offset, length };
   return {
@@ -177,7 +181,7 @@ function readHead(path: string, offset: number, length: number): Uint8Array {
 }
 
 /** Reads on until it is known whether the source is small; that much is kept. */
-async function openStream(source: AsyncIterable<Uint8Array>): Promise<OpenedSource> {
+async function openStream(source: AsyncIterable<Uint8Array>, options: IngestLayerOptions): Promise<OpenedSource> {
   const input = source[Symbol.asyncIterator]();
   const head: Uint8Array[] = [];
   let length = 0;
@@ -193,7 +197,15 @@ async function openStream(source: AsyncIterable<Uint8Array>): Promise<OpenedSour
   const bytes = Buffer.concat(head);
   const compression = detectCompression(bytes.subarray(0, MAGIC_LENGTH));
   const whole = resume(bytes, input);
-  if (compression === 'bzip2' || compression === 'xz') return openTranslated(whole, compression);
+  if (compression === 'bzip2' || compression === 'xz') {
+    try {
+      refuseInImage(compression, options);
+    } catch (error) {
+      await input.return?.();
+      throw error;
+    }
+    return openTranslated(whole, compression, options);
+  }
   return {
     compression,
     translated: false,
@@ -214,14 +226,19 @@ async function* resume(head: Uint8Array, rest: AsyncIterator<Uint8Array>): Async
   }
 }
 
-async function openTranslated(source: AsyncIterable<Uint8Array>, tool: 'bzip2' | 'xz'): Promise<OpenedSource> {
+async function openTranslated(
+  source: AsyncIterable<Uint8Array>,
+  tool: 'bzip2' | 'xz',
+  options: IngestLayerOptions,
+): Promise<OpenedSource> {
   const { decompressByTool } = await import('../system/compression.ts');
-  const inner = await openStream(decompressByTool(source, tool));
-  return { ...inner, translated: true };
+  return { ...(await openStream(decompressByTool(source, tool), options)), translated: true };
 }
 
-function notALayer(): ImagoError {
-  return new ImagoError('BAD_LAYER_COMPRESSION', 'an image layer is compressed by a tool that no image may use', {
+/** Only what no digest is promised of can be an archive of any kind, for `import`. */
+function refuseInImage(tool: 'bzip2' | 'xz', options: IngestLayerOptions): void {
+  if (options.expect?.digest === undefined) return;
+  throw new ImagoError('BAD_LAYER_COMPRESSION', `an image's layer is compressed by ${tool}, which no image may use`, {
     want: 'gzip, zstd or none',
     remedy: "the image is not valid; a plain archive can be brought in with 'imago import'",
   });

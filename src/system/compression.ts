@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
+import { pipeline } from 'node:stream/promises';
 import { ImagoError } from '../core/errors.ts';
 
 export type Compression = 'none' | 'gzip' | 'zstd' | 'bzip2' | 'xz';
@@ -54,24 +55,21 @@ export async function* decompressByTool(
   try {
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) yield chunk;
     const code = await ended;
-    if (code !== 0) throw corrupt(tool, complaint.trim() || `${tool} exited with ${code}`);
     await fed;
+    if (code !== 0) throw corrupt(tool, complaint.trim() || `${tool} exited with ${code}`);
   } finally {
     if (child.exitCode === null) child.kill('SIGKILL');
   }
 }
 
+/** Fails only where the source does: a tool that gave up closes the pipe, and its exit status tells why. */
 async function feed(stdin: NodeJS.WritableStream, source: AsyncIterable<Uint8Array>): Promise<void> {
-  // A tool that gave up closes the pipe; its exit status tells why.
-  let broken = false;
-  stdin.on('error', () => {
-    broken = true;
-  });
-  for await (const chunk of source) {
-    if (broken) return;
-    if (!stdin.write(chunk)) await Promise.race([once(stdin, 'drain'), once(stdin, 'close')]);
+  try {
+    await pipeline(source, stdin);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EPIPE' && code !== 'ECONNRESET' && code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error;
   }
-  stdin.end();
 }
 
 export function corrupt(kind: string, message: string, offset?: number): ImagoError {

@@ -149,6 +149,15 @@ describe('a layer comes in', () => {
       assert.equal((await ingest({ path: fileOf(given) })).diffId, sha256(tar));
       assert.equal((await ingest(inPieces(given, 5000))).compressed, undefined);
       await assert.rejects(ingest(inPieces(given.subarray(0, -3000), 5000)), { code: 'CORRUPT_COMPRESSED' });
+      async function* failing() {
+        yield* inPieces(given.subarray(0, -3000), 5000);
+        throw new Error('connection lost');
+      }
+      await assert.rejects(ingest(failing()), /connection lost/);
+      for (const source of [{ path: fileOf(given) }, createReadStream(fileOf(given))]) {
+        const promised = ingest(source, { expect: { digest: sha256(given) } });
+        await assert.rejects(promised, { code: 'BAD_LAYER_COMPRESSION' });
+      }
       assert.deepEqual(inflight(), []);
     });
   }
