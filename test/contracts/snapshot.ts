@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
@@ -44,7 +44,10 @@ export function snapshotContract(backend: Backend): void {
     before(() => {
       rig = new Rig(backend);
     });
-    after(() => rig[Symbol.dispose]());
+    after(() => {
+      for (const child of holders) child.kill('SIGKILL');
+      rig[Symbol.dispose]();
+    });
 
     it('shows a real tree as it was', async () => {
       const source = rig.place();
@@ -78,13 +81,13 @@ export function snapshotContract(backend: Backend): void {
       const full = await rig.mount(layers.slice(0, MAX_LOWERS));
       assert.equal(readdirSync(full.root).length, MAX_LOWERS + 1);
       full.unmount();
-      const lines = mountLines();
+      const lines = mountLines(rig.directory);
       await assert.rejects(rig.mount(layers), { code: 'TOO_MANY_LAYERS' });
       const target = rig.place();
       const [upper, work] = [rig.place(), rig.place()];
       const late = (): void => rig.snapshotter.mountRootfs({ diffIds: layers, upper, work, target });
       assert.throws(late, { code: 'TOO_MANY_LAYERS' });
-      assert.deepEqual([readdirSync(upper), readdirSync(work), mountLines()], [[], [], lines]);
+      assert.deepEqual([readdirSync(upper), readdirSync(work), mountLines(rig.directory)], [[], [], lines]);
     });
 
     it('hides what whiteouts and opaque directories delete', async () => {
@@ -278,24 +281,20 @@ export function snapshotContract(backend: Backend): void {
     it('leaves nothing behind when killed', async () => {
       const layers = [await rig.layer([file('a', '1')]), await rig.layer([file('b', '2')])];
       (await rig.mount(layers)).unmount();
-      const lines = mountLines();
-      const holder = await holdMount(rig, layers);
-      assert.deepEqual(mountLines(), lines, 'its mounts are its own');
-      assert.equal(readFileSync(`/proc/${holder.pid}/root${holder.root}/b`, 'utf8'), '2');
-      holder.kill();
-      await holder.ended;
-      assert.deepEqual(mountLines(), lines);
-      assert.deepEqual(readdirSync(holder.root), []);
+      const lines = mountLines(rig.directory);
+      const { pid, root, kill } = await holdMount(rig, layers);
+      assert.deepEqual(mountLines(rig.directory), lines, 'its mounts are its own');
+      assert.equal(readFileSync(`/proc/${pid}/root${root}/b`, 'utf8'), '2');
+      await kill();
+      assert.deepEqual(mountLines(rig.directory), lines);
+      assert.deepEqual(readdirSync(root), []);
     });
 
     it('mounts for several commands at once', async () => {
       const layers = await Promise.all([1, 2, 3].map((n) => rig.layer([file(`at-once-${n}`, `${n}`)])));
       const holders = await Promise.all([1, 2, 3, 4].map(() => holdMount(rig, layers)));
       for (const { pid, root } of holders) assert.equal(readdirSync(`/proc/${pid}/root${root}`).length, 3);
-      for (const { kill, ended } of holders) {
-        kill();
-        await ended;
-      }
+      await Promise.all(holders.map(({ kill }) => kill()));
     });
 
     it('keeps a container alive whose layers are released and deleted', async () => {
@@ -435,9 +434,11 @@ async function changeTree(root: string): Promise<void> {
 interface Holder {
   pid: number;
   root: string;
-  kill(): void;
-  ended: Promise<unknown>;
+  /** With SIGKILL; resolves when it is gone. */
+  kill(): Promise<unknown>;
 }
+
+const holders: Set<ChildProcess> = new Set();
 
 /** A process of its own that has mounted a root file system and waits. */
 async function holdMount(rig: Rig, layers: readonly Digest[]): Promise<Holder> {
@@ -445,8 +446,13 @@ async function holdMount(rig: Rig, layers: readonly Digest[]): Promise<Holder> {
   const { store, snapshotter } = rig;
   const args = [HOLDER, store.root, store.run, snapshotter.backend, place, ...layers];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = once(child, 'close');
-  const [line] = (await Promise.race([once(child.stdout, 'data'), ended])) as [Buffer];
+  holders.add(child);
+  const ended = once(child, 'close').then(() => holders.delete(child));
+  const line = await Promise.race([once(child.stdout, 'data'), ended]);
   assert.equal(String(line), 'mounted\n');
-  return { pid: child.pid!, root: join(place, 'root'), kill: () => child.kill('SIGKILL'), ended };
+  const kill = (): Promise<unknown> => {
+    child.kill('SIGKILL');
+    return ended;
+  };
+  return { pid: child.pid!, root: join(place, 'root'), kill };
 }

@@ -39,7 +39,7 @@ describe('layer mounts', { skip: skipReason('erofs') }, () => {
       const place = rig.place();
       const plain = rig.place();
       writeFileSync(join(plain, 'plain'), '');
-      const lines = mountLines().length;
+      const lines = mountLines(rig.directory).length;
       const fds = openLayerMounts(layers, 'erofs', openPin(rig.store.run));
       const lowers = fds.map((fd) => ({ fd, detached: true }));
       const extra = openSync(plain, 'r');
@@ -50,7 +50,7 @@ describe('layer mounts', { skip: skipReason('erofs') }, () => {
       closeFd(overlay);
       assert.equal(readFileSync(join(place, 'f2'), 'utf8'), '2');
       umount(place);
-      assert.equal(mountLines().length, lines, 'nothing is left where it was staged');
+      assert.equal(mountLines(rig.directory).length, lines, 'nothing is left where it was staged');
     });
   }
 
@@ -141,9 +141,9 @@ describe('the pinned namespace', { skip: skipReason('erofs') }, () => {
   it('is empty, of two lines in the mount table, and comes back where it was', () => {
     using rig = new Rig('erofs');
     const { run } = rig.store;
-    const before = mountLines();
+    const before = mountLines(rig.directory);
     const pin = openPin(run)!;
-    assert.equal(mountLines().length, before.length + 2);
+    assert.equal(mountLines(rig.directory).length, before.length + 2);
     assert.equal(
       pin.enter(() => statFs('/').type),
       FS_MAGIC.TMPFS,
@@ -156,9 +156,9 @@ describe('the pinned namespace', { skip: skipReason('erofs') }, () => {
     assert.equal(process.cwd(), directory);
     assert.ok(existsSync('/proc/self'), 'the root is the old one');
     assert.ok(openPin(run), 'again');
-    assert.equal(mountLines().length, before.length + 2);
+    assert.equal(mountLines(rig.directory).length, before.length + 2);
     dropPin(run);
-    assert.deepEqual(mountLines(), before);
+    assert.deepEqual(mountLines(rig.directory), before);
     dropPin(run);
   });
 
