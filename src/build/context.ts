@@ -13,7 +13,7 @@ import { ImagoError } from '../core/errors.ts';
 import type { Time } from '../core/time.ts';
 import type { IgnoreMatcher, MatchState } from '../formats/dockerfile/ignore.ts';
 import { deviceMajor, deviceMinor } from '../system/files.ts';
-import { getXattr, listXattrs } from '../system/xattr.ts';
+import { getXattr, hasXattrs, listXattrs } from '../system/xattr.ts';
 import type { FileReader, SourceNode } from './source.ts';
 import { textOf } from './text.ts';
 
@@ -131,6 +131,7 @@ export class ContextNode implements SourceNode {
     }
     return {
       read: (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position),
+      xattrs: () => (hasXattrs(fd) ? this.xattrs() : undefined),
       close: () => closeSync(fd),
     };
   }

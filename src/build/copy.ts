@@ -249,6 +249,7 @@ function inlineFile(name: string, content: string): Selected {
         buffer.set(part, offset);
         return part.length;
       },
+      xattrs: () => undefined,
       close: () => {},
     }),
   };

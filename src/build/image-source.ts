@@ -119,12 +119,13 @@ class ImageNode implements SourceNode {
     const entry = this.#node.entry!;
     const fd = this.#files.tar(this.#node.layer);
     const { size } = this.#node;
-    if (entry.sparse !== undefined) return new SparseReader(fd, entry.sparse, size);
+    if (entry.sparse !== undefined) return new SparseReader(fd, entry.sparse, size, this.#node.xattrs);
     return {
       read: (buffer, offset, length, position) => {
         const count = Math.min(length, size - position);
         return count <= 0 ? 0 : readSync(fd, buffer, offset, count, entry.dataOffset + position);
       },
+      xattrs: () => this.#node.xattrs,
       close: () => {},
     };
   }
@@ -135,11 +136,22 @@ class SparseReader implements FileReader {
   readonly #fd: number;
   readonly #segments: readonly SparseSegment[];
   readonly #size: number;
+  readonly #xattrs: Map<ByteString, Uint8Array> | undefined;
 
-  constructor(fd: number, segments: readonly SparseSegment[], size: number) {
+  constructor(
+    fd: number,
+    segments: readonly SparseSegment[],
+    size: number,
+    xattrs: Map<ByteString, Uint8Array> | undefined,
+  ) {
     this.#fd = fd;
     this.#segments = segments;
     this.#size = size;
+    this.#xattrs = xattrs;
+  }
+
+  xattrs(): Map<ByteString, Uint8Array> | undefined {
+    return this.#xattrs;
   }
 
   read(buffer: Uint8Array, offset: number, length: number, position: number): number {

@@ -107,25 +107,27 @@ export function fileTextReader(cache: StatCache | undefined, known: FileTexts): 
     const old = known.get(node) ?? (node instanceof ContextNode ? cache?.get(node) : undefined);
     if (old !== undefined) return old;
     buffer ??= Buffer.allocUnsafeSlow(1 << 20);
-    const text = fileText(hashFile(node, buffer), node.xattrs());
+    const text = readFileText(node, buffer);
     known.set(node, text);
     if (node instanceof ContextNode) cache?.set(node, text);
     return text;
   };
 }
 
-function hashFile(node: SourceNode, buffer: Buffer): string {
+function readFileText(node: SourceNode, buffer: Buffer): string {
   const reader = node.open();
   try {
     const first = reader.read(buffer, 0, buffer.length, 0);
-    if (first < buffer.length && first === node.size) return hash('sha256', buffer.subarray(0, first), 'hex');
+    if (first < buffer.length && first === node.size) {
+      return fileText(hash('sha256', buffer.subarray(0, first), 'hex'), reader.xattrs());
+    }
     const hasher = createHash('sha256');
     let at = 0;
     for (let got = first; got > 0; got = reader.read(buffer, 0, buffer.length, at)) {
       hasher.update(buffer.subarray(0, got));
       at += got;
     }
-    return hasher.digest('hex');
+    return fileText(hasher.digest('hex'), reader.xattrs());
   } finally {
     reader.close();
   }

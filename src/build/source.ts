@@ -28,6 +28,8 @@ export interface SourceNode {
 export interface FileReader {
   /** Up to `length` bytes at `position` into `buffer` at `offset`; fewer only at the end of the file. */
   read(buffer: Uint8Array, offset: number, length: number, position: number): number;
+  /** Those of the node, for less where the file is open anyway. */
+  xattrs(): Map<ByteString, Uint8Array> | undefined;
   close(): void;
 }
 

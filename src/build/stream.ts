@@ -24,9 +24,9 @@ export function* writeMembers(out: ChunkWriter, members: Iterable<Member>, texts
       continue;
     }
     if (source?.identity !== undefined) links.set(source.identity, member.path);
-    if (source !== undefined) member.xattrs = source.xattrs();
-    yield* out.write(encodeHeader(headerOf(member)));
     if (member.type === 'file' && source !== undefined) yield* out.copy(source, member, texts);
+    else
+      yield* out.write(encodeHeader(headerOf(source === undefined ? member : { ...member, xattrs: source.xattrs() })));
   }
 }
 
@@ -60,17 +60,19 @@ export class ChunkWriter {
     if (count > 0) yield* this.write(new Uint8Array(count));
   }
 
-  /** A file's bytes and their padding. */
+  /** A file: header, bytes and padding. */
   *copy(source: SourceNode, member: Member, texts: FileTexts): Generator<Uint8Array> {
     const { size } = member;
     const reader = source.open();
     try {
+      const xattrs = reader.xattrs();
+      yield* this.write(encodeHeader(headerOf({ ...member, xattrs })));
       // One byte more than the size shows whether the file has grown, without another call.
       if (size < CHUNK - this.#length) {
         const start = this.#length;
         const got = readFully(reader.read, this.#buffer, start, size + 1);
         if (got !== size) throw changed(member.path);
-        texts.set(source, fileText(hash('sha256', this.#buffer.subarray(start, start + size), 'hex'), member.xattrs));
+        texts.set(source, fileText(hash('sha256', this.#buffer.subarray(start, start + size), 'hex'), xattrs));
         this.#length += size;
       } else {
         const hasher = createHash('sha256');
@@ -86,7 +88,7 @@ export class ChunkWriter {
           if (done === size) break;
         }
         if (done !== size || reader.read(Buffer.alloc(1), 0, 1, size) !== 0) throw changed(member.path);
-        texts.set(source, fileText(hasher.digest('hex'), member.xattrs));
+        texts.set(source, fileText(hasher.digest('hex'), xattrs));
       }
     } finally {
       reader.close();
