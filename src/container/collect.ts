@@ -2,6 +2,7 @@ import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { runtimeProcess } from '../runtime/state.ts';
 import type { Store } from '../store/store.ts';
+import { collectNames } from './names.ts';
 import { containerIds, containersDirectory, readRecord, stateRoot } from './record.ts';
 import { removeContainer } from './remove.ts';
 import { isOver } from './state.ts';
@@ -32,6 +33,7 @@ export async function collectContainers(store: Store): Promise<string[]> {
   for (const place of ['containers', 'exits', 'steps']) {
     removeUnknown(join(store.run, place), (id) => known.has(id) || runtimeProcess(states, id) !== undefined);
   }
+  collectNames(store);
   for (const name of readdirSync(containersDirectory(store))) {
     if (name.startsWith('.removing-')) rmSync(join(containersDirectory(store), name), { recursive: true, force: true });
   }

@@ -5,6 +5,8 @@ import { selectCapabilities } from '../runtime/capabilities.ts';
 import { commandLine, environment, mergeVariables } from '../runtime/command.ts';
 import { containerHostname } from '../runtime/network-files.ts';
 import type { NetworkMode, ResourceOptions } from '../runtime/spec.ts';
+import { needRoot } from '../snapshot/privilege.ts';
+import { explainWrites } from '../store/errors.ts';
 import type { Store } from '../store/store.ts';
 import { bootId } from '../system/boot.ts';
 import { identifyProcess } from '../system/process.ts';
@@ -58,7 +60,12 @@ export function createContainer(
   options: CreateOptions,
   holder: ContainerRecord['holder'],
 ): ContainerRecord {
+  needRoot('make a container');
   if (options.name !== undefined) checkName(options.name);
+  return explainWrites(store.root, () => createChecked(store, options, holder));
+}
+
+function createChecked(store: Store, options: CreateOptions, holder: ContainerRecord['holder']): ContainerRecord {
   const id = randomHex(32);
   // From resolving the image to the record that keeps it, prune stays out.
   using _lock = store.lock('shared');

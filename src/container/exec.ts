@@ -39,7 +39,7 @@ export async function execForeground(store: Store, record: ContainerRecord, opti
 
 /** `exec -d`: returns when the process has started; its output goes nowhere. */
 export async function execDetached(store: Store, record: ContainerRecord, options: ExecOptions): Promise<void> {
-  const { runtime, processFile } = await prepareExec(store, record, options);
+  const { runtime, processFile } = await prepareExec(store, record, { ...options, terminal: false });
   const { spawnSync } = await import('node:child_process');
   const result = spawnSync(
     runtime.path,

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
@@ -79,6 +79,22 @@ export function releaseName(store: Store, name: string): void {
     unlinkSync(namePath(store, name));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+/** Frees the names that killed commands took for containers that never came to be. */
+export function collectNames(store: Store): void {
+  let names: string[];
+  try {
+    names = readdirSync(join(containersDirectory(store), '.names'));
+  } catch {
+    return;
+  }
+  for (const name of names) {
+    const owner = nameOwner(store, name);
+    if (owner !== undefined && readRecord(store, owner) === undefined && isStale(store, name)) {
+      releaseNameOf(store, { name, id: owner });
+    }
   }
 }
 

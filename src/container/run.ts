@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty';
 import { ImagoError } from '../core/errors.ts';
 import { type Attachment, type AttachStreams, attach } from '../runtime/attach.ts';
-import { resizeTerminal } from '../runtime/conmon.ts';
+import { findMonitor, resizeTerminal } from '../runtime/conmon.ts';
 import type { Store } from '../store/store.ts';
 import { makeRaw } from '../system/terminal.ts';
 import { type CreateOptions, createContainer } from './create.ts';
@@ -21,6 +21,7 @@ export type ForegroundEnd = { kind: 'exited'; exitCode: number } | { kind: 'deta
 
 /** `run -d`: starts a container and returns its record. With --rm, one that does not start leaves nothing. */
 export async function runDetached(store: Store, options: CreateOptions): Promise<ContainerRecord> {
+  findMonitor();
   const record = createContainer(store, { ...options, detached: true }, 'conmon');
   try {
     await startContainer(store, record);
@@ -37,6 +38,7 @@ export async function runAttached(
   options: CreateOptions,
   streams: ForegroundStreams,
 ): Promise<ForegroundEnd> {
+  findMonitor();
   const record = createContainer(store, options, 'conmon');
   try {
     return await startAttached(store, record, streams);

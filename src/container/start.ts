@@ -9,7 +9,7 @@ import { writeBundle } from './bundle.ts';
 import { namePath } from './names.ts';
 import { type ContainerRecord, containerPaths, stateRoot } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
-import { containerState, makeExitDirectory, writeLastStart } from './state.ts';
+import { containerState, makeExitDirectory, readExit, writeLastStart } from './state.ts';
 import { anonymousVolumes, realizeMounts } from './volumes.ts';
 
 export interface StartOptions {
@@ -20,8 +20,8 @@ export interface StartOptions {
 }
 
 /**
- * What conmon runs when the container has ended, in its own mount namespace: the runtime forgets the container; with
- * --rm all of it goes. The overlay is taken off first, or rm would walk into it.
+ * What conmon runs when the container has ended: the runtime forgets the container; with --rm all of it goes. Where
+ * whoever started it was killed at once, the overlay is still mounted for conmon, and rm would walk into it.
  * $1 runtime, $2 its state, $3 container, $4 root file system, $5 file of its name, the rest paths.
  */
 const EXIT_SCRIPT = `
@@ -57,10 +57,22 @@ export async function startContainer(store: Store, record: ContainerRecord, opti
   try {
     await createProcess(store, record, runtime);
     await options.beforeStart?.(paths.bundle);
+    await letGo(store, record, runtime);
+  } finally {
+    // The container has it in a namespace of its own by now: there it ends with the container's last process.
+    unmountRootfs(paths.rootfs);
+  }
+}
+
+/**
+ * A process can be over, and forgotten by the runtime, before the `start` that let it go has tidied up, which then
+ * complains: whoever has an exit status was started.
+ */
+async function letGo(store: Store, record: ContainerRecord, runtime: OciRuntime): Promise<void> {
+  try {
     await startCreated(runtime, stateRoot(store), record.id);
   } catch (error) {
-    unmountRootfs(paths.rootfs);
-    throw error;
+    if (readExit(join(containerPaths(store, record).exitDirectory, record.id)) === undefined) throw error;
   }
 }
 

@@ -45,6 +45,8 @@ export async function createMonitored(options: MonitorOptions): Promise<number> 
   const { spawn } = await import('node:child_process');
   const child = spawn(monitor, monitorArguments(options), {
     cwd: '/',
+    // A Ctrl-C in the terminal is not for it.
+    detached: true,
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, _OCI_SYNCPIPE: '3' },
   });
@@ -84,7 +86,10 @@ function readReport(report: string, errors: string): number {
 /** Lets the process of a created container go. */
 export async function startCreated(runtime: OciRuntime, stateRoot: string, id: string): Promise<void> {
   const { spawn } = await import('node:child_process');
-  const child = spawn(runtime.path, ['--root', stateRoot, 'start', id], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(runtime.path, ['--root', stateRoot, 'start', id], {
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   const [errors, code] = await Promise.all([readAll(child.stderr), ended(child)]);
   if (code !== 0) throw runtimeFailure(errors);
 }
