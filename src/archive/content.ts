@@ -26,6 +26,12 @@ export interface ArchiveContent extends Disposable {
   ingest(store: Store, lease: Lease, name: string, wish: LayerWish): Promise<LayerResult>;
 }
 
+/** Names what a layer's coming in has put into the store. */
+export function tellStored(layer: LayerResult, onStored: ((digest: Digest) => void) | undefined): void {
+  if (!layer.existed) onStored?.(layer.diffId);
+  if (layer.compressed !== undefined) onStored?.(layer.compressed.digest);
+}
+
 /** As other clients bound manifests and configs, and Docker's manifest.json with a thousand images. */
 export const MAX_DOCUMENT: number = 4 * 1024 * 1024;
 

@@ -11,7 +11,7 @@ import type { LayerResult } from '../store/ingest-layer.ts';
 import { hasLayer, layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
-import type { ArchiveContent } from './content.ts';
+import { type ArchiveContent, tellStored } from './content.ts';
 import { type ArchiveSource, openArchive } from './open.ts';
 import type { PlannedImage, PlannedLayer, PlanOptions } from './plan.ts';
 import { planDockerArchive, readDockerNames } from './read-docker.ts';
@@ -22,6 +22,8 @@ export interface LoadOptions extends PlanOptions {
   /** Bytes of a layer's file so far; `id` is a DiffID, or the archive's name of it while a stream comes in. */
   onLayer?: (id: string, done: number, total: number | undefined) => void;
   onLayerDone?: (id: string, existed: boolean) => void;
+  /** What came into the store: garbage where the load fails, or where it belongs to no image after all. */
+  onStored?: (digest: Digest) => void;
 }
 
 export interface LoadedImage {
@@ -53,7 +55,7 @@ export async function loadArchive(
   const images = planArchive(content, options);
   const layers = await ingestLayers(store, lease, content, images, options);
   const loaded: LoadedImage[] = [];
-  for (const image of images) loaded.push(await writePlanned(store, lease, image, layers));
+  for (const image of images) loaded.push(await writePlanned(store, lease, image, layers, options));
   options.signal?.throwIfAborted();
   for (const image of loaded) nameImage(store, image);
   return loaded;
@@ -117,7 +119,7 @@ async function ingestLayerOf(
   content: ArchiveContent,
   layer: PlannedLayer,
   signal: AbortSignal,
-  { onLayer, onLayerDone }: LoadOptions,
+  { onLayer, onLayerDone, onStored }: LoadOptions,
 ): Promise<LayerResult> {
   const { diffId, file, descriptor } = layer;
   const { digest, size, mediaType } = descriptor ?? {};
@@ -131,6 +133,7 @@ async function ingestLayerOf(
       signal,
       onProgress: onLayer && ((done, total) => onLayer(diffId, done, total)),
     }));
+  tellStored(result, onStored);
   onLayerDone?.(diffId, result.existed);
   return result;
 }
@@ -159,11 +162,19 @@ function nameImage(store: Store, { names, descriptor, taken }: LoadedImage): voi
   }
 }
 
-async function writePlanned(store: Store, lease: Lease, image: PlannedImage, layers: Ingested): Promise<LoadedImage> {
+async function writePlanned(
+  store: Store,
+  lease: Lease,
+  image: PlannedImage,
+  layers: Ingested,
+  { onStored }: LoadOptions,
+): Promise<LoadedImage> {
   const { id, names } = image;
   await putDocument(store, lease, image.config, id);
+  onStored?.(id);
   const { bytes, mediaType, digest } = image.manifest ?? makeManifest(image, layers);
   await putDocument(store, lease, bytes, digest);
+  onStored?.(digest);
   return { id, names, descriptor: { mediaType, digest, size: bytes.length }, taken: [] };
 }
 

@@ -1,4 +1,5 @@
 import { closeSync, createReadStream, openSync, readSync, type Stats, statSync } from 'node:fs';
+import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
@@ -12,6 +13,7 @@ export interface OpenOptions {
   signal?: AbortSignal;
   /** Layers of a stream, while they come in: the archive's name for them, bytes done and in all. */
   onLayer?: (name: string, done: number, total: number) => void;
+  onStored?: (digest: Digest) => void;
 }
 
 /**
@@ -39,8 +41,12 @@ export async function openArchive(
   const { inflateArchive } = await import('./inflate-stream.ts');
   const bytes = typeof source === 'string' ? createReadStream(source, { highWaterMark: 256 * 1024 }) : source;
   const title = typeof source === 'string' ? `'${source}'` : 'the standard input';
-  const { signal, onLayer: onProgress } = options;
-  return StreamedContent.take(store, lease, await inflateArchive(heed(bytes, signal)), title, { signal, onProgress });
+  const { signal, onLayer: onProgress, onStored } = options;
+  return StreamedContent.take(store, lease, await inflateArchive(heed(bytes, signal)), title, {
+    signal,
+    onProgress,
+    onStored,
+  });
 }
 
 /** A stream that never waits would else be read on after a signal. */

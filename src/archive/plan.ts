@@ -53,7 +53,8 @@ export function readDocument(
   return bytes;
 }
 
-function checkDigest(content: ArchiveContent, name: string, bytes: Uint8Array, want: Digest): void {
+/** Throws `DIGEST_MISMATCH`. */
+export function checkDigest(content: ArchiveContent, name: string, bytes: Uint8Array, want: Digest): void {
   const got = digestOf(bytes, want.startsWith('sha512:') ? 'sha512' : 'sha256');
   if (got === want) return;
   throw new ImagoError('DIGEST_MISMATCH', `'${name}' in ${content.title} is not what its digest says`, {

@@ -6,13 +6,27 @@ import { hasLayer, layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { detectCompression } from '../system/compression.ts';
-import { type ArchiveContent, documentTooLarge, type LayerWish, MAX_DOCUMENT, missingFile } from './content.ts';
+import {
+  type ArchiveContent,
+  documentTooLarge,
+  type LayerWish,
+  MAX_DOCUMENT,
+  missingFile,
+  tellStored,
+} from './content.ts';
 import { MemberNames } from './member-names.ts';
+import { checkDigest } from './plan.ts';
 
 /** All documents together that are kept until the end of the stream tells which are needed. Bytes. */
 const MAX_DOCUMENTS = 64 * 1024 * 1024;
 /** Enough to tell a layer from a document: a tar's first header block. */
 const HEAD = 512;
+
+interface StreamOptions {
+  signal?: AbortSignal;
+  onProgress?: (name: string, done: number, total: number) => void;
+  onStored?: (digest: Digest) => void;
+}
 
 type Taken =
   | { kind: 'document'; bytes: Uint8Array }
@@ -39,7 +53,7 @@ export class StreamedContent implements ArchiveContent {
     lease: Lease,
     source: AsyncIterable<Uint8Array>,
     title: string,
-    options: { signal?: AbortSignal; onProgress?: (name: string, done: number, total: number) => void } = {},
+    options: StreamOptions = {},
   ): Promise<StreamedContent> {
     const content = new StreamedContent(title);
     for await (const item of readTar(source)) {
@@ -66,6 +80,8 @@ export class StreamedContent implements ArchiveContent {
     if (taken.kind === 'neither') throw taken.error;
     if (taken.kind === 'document') {
       const { digest, size, diffId, mediaType } = wish;
+      // A damaged layer need not look like one: its digest explains that.
+      if (digest !== undefined) checkDigest(this, name, taken.bytes, digest);
       return ingestLayer(store, lease, once(taken.bytes), {
         expect: { digest, size, diffId },
         keepBlob: digest !== undefined,
@@ -76,12 +92,7 @@ export class StreamedContent implements ArchiveContent {
     return taken.result;
   }
 
-  async #take(
-    store: Store,
-    lease: Lease,
-    item: TarItem,
-    options: { signal?: AbortSignal; onProgress?: (name: string, done: number, total: number) => void },
-  ): Promise<Taken> {
+  async #take(store: Store, lease: Lease, item: TarItem, options: StreamOptions): Promise<Taken> {
     const { path, dataSize } = item.entry;
     const body = item.body()[Symbol.asyncIterator]();
     const { head, ended } = await readHead(body);
@@ -103,6 +114,7 @@ export class StreamedContent implements ArchiveContent {
         signal: options.signal,
         onProgress: options.onProgress && ((done) => options.onProgress?.(path, done, dataSize)),
       });
+      tellStored(result, options.onStored);
       return { kind: 'layer', result, size: dataSize };
     } catch (error) {
       // The stream's own end or damage is met again when it is read on; a full disk or Ctrl-C ends the load.

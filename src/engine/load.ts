@@ -6,7 +6,7 @@ import { readImage } from '../image/image.ts';
 import { familiarReference, parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 
-export type LoadOptions = ArchiveOptions;
+export type LoadOptions = Omit<ArchiveOptions, 'onStored'>;
 
 export interface LoadedImage {
   id: Digest;
@@ -16,13 +16,38 @@ export interface LoadedImage {
   taken: { name: string; from: Digest | undefined }[];
 }
 
-/** Loads an archive; see `loadArchive`. */
+/** Loads an archive; see `loadArchive`. What a load that fails has brought in is removed again. */
 export async function loadImages(
   store: Store,
   source: ArchiveSource,
   options: LoadOptions = {},
 ): Promise<LoadedImage[]> {
-  return (await loadArchive(store, source, options)).map((image) => describeLoaded(store, image));
+  const stored = new Set<Digest>();
+  try {
+    const images = await loadArchive(store, source, { ...options, onStored: (digest) => stored.add(digest) });
+    for (const digest of namedBy(store, images)) stored.delete(digest);
+    return images.map((image) => describeLoaded(store, image));
+  } finally {
+    if (stored.size > 0) await discard(store, [...stored]);
+  }
+}
+
+/** All that the images consist of. */
+function namedBy(store: Store, images: readonly FromArchive[]): Digest[] {
+  return images.flatMap(({ id, descriptor }) => {
+    const { diffIds, manifest } = readImage(store, descriptor);
+    return [id, descriptor.digest, ...diffIds, ...manifest.layers.map((layer) => layer.digest)];
+  });
+}
+
+async function discard(store: Store, digests: Digest[]): Promise<void> {
+  try {
+    const { removeUnreached } = await import('../store/prune.ts');
+    const { layerHooks } = await import('./layer-hooks.ts');
+    await removeUnreached(store, digests, await layerHooks(store));
+  } catch {
+    // It only frees disk early (and a full one may not allow it): the next prune takes it away.
+  }
 }
 
 function describeLoaded(store: Store, { id, names, taken }: FromArchive): LoadedImage {

@@ -136,6 +136,26 @@ suite('import, save and load on the command line', () => {
   });
 });
 
+it('a load that fails gives its disk back; so does what a stream had beside its images', () => {
+  const root = freshStore();
+  const kept = () => ['blobs/sha256', 'layers'].map((name) => readdirSync(join(root, name)).length);
+  const files = layoutOf(sampleImage([tar]), { 'io.containerd.image.name': 'sample:1' });
+  const other = lab.tar(lab.tree('beside', { file: noise(700_000) }));
+  const beside = lab.tar(lab.tree('with-more', { ...files, 'unused.tar': other, 'unused.tar.gz': gzipSync(other) }));
+  assert.equal(succeeds(['load'], { input: beside }), 'Loaded image: sample:1\n');
+  // Config, manifest, the compressed layer, its tar; one index.
+  assert.deepEqual(kept(), [4, 1]);
+  const broken = sampleImage([other, lab.tar(lab.tree('top', { file: noise(9) }))]);
+  const cut = {
+    ...layoutOf(broken),
+    [`blobs/${sha256(broken.layers[1]!.blob).replace(':', '/')}`]: noise(broken.layers[1]!.blob.length),
+  };
+  const dir = lab.tree('broken', cut);
+  fails(['load', '-i', dir], /not what its digest says/);
+  fails(['load'], /not what its digest says|is not the layer/, { input: lab.tar(dir) });
+  assert.deepEqual(kept(), [4, 1]);
+});
+
 suite('stopped in the middle', () => {
   /** Starts an import whose input does not end, and waits until it writes. */
   async function startImport(root: string): Promise<ReturnType<typeof spawn>> {
@@ -145,9 +165,12 @@ suite('stopped in the middle', () => {
     child.stdin!.on('error', () => {});
     child.stdin!.write(tar.subarray(0, 2 << 20));
     const ingest = join(root, 'ingest');
-    for (let i = 0; i < 200 && !(existsSync(ingest) && readdirSync(ingest).length > 0); i++) await wait(20);
-    assert.equal(readdirSync(ingest).length, 1);
-    return child;
+    for (let i = 0; i < 1000 && child.exitCode === null; i++) {
+      if (existsSync(ingest) && readdirSync(ingest).length > 0) return child;
+      await wait(20);
+    }
+    child.kill('SIGKILL');
+    throw new Error('the import did not begin to write');
   }
   const left = (root: string) => ['ingest', 'leases', 'refs'].flatMap((name) => readdirSync(join(root, name)));
 
