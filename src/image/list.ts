@@ -1,6 +1,7 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { selectPlatform } from '../oci/platform.ts';
+import { referenceOfFile } from '../store/refs.ts';
 import type { Store } from '../store/store.ts';
 import { defaultPlatform, type Image, readImages } from './image.ts';
 import { isUntagged } from './tags.ts';
@@ -30,7 +31,11 @@ export function listImages(store: Store, options: ListImagesOptions = {}): Liste
   const { allPlatforms = false, onDamaged } = options;
   const byId = new Map<Digest, ListedImage>();
   const byTarget = new Map<Digest, Image[]>();
-  for (const { reference, descriptor } of store.listRefs()) {
+  const references = store.listRefs((path, error) => {
+    if (onDamaged === undefined) throw error;
+    onDamaged({ reference: referenceOfFile(path), error });
+  });
+  for (const { reference, descriptor } of references) {
     let images = byTarget.get(descriptor.digest);
     if (images === undefined) {
       try {

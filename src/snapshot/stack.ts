@@ -30,14 +30,15 @@ export interface Stack {
 
 /**
  * The lower layers that show an image. Layers below one whose root is opaque are left out: overlayfs does not read
- * that mark on a root. Throws `NOT_PREPARED` where `prepare` was not called before, `LAYER_MISSING`.
+ * that mark on a root. Throws `NOT_PREPARED` where `prepare` was not called before, `LAYER_MISSING`, `LAYER_DAMAGED`.
  */
 export function listStack(store: Store, diffIds: readonly Digest[]): Stack {
   let parts: StackPart[] = [];
   let root: StackPart | undefined;
   let chains: Digest[] | undefined;
   diffIds.forEach((diffId, number) => {
-    const { facts } = layerRecord(store, diffId);
+    const { facts, tarSize } = layerRecord(store, diffId);
+    checkLength(store, diffId, tarSize);
     const directory = store.layerDirectory(diffId);
     const layer: StackPart = {
       name: digestHex(diffId),
@@ -56,6 +57,18 @@ export function listStack(store: Store, diffIds: readonly Digest[]): Stack {
     if (patch !== undefined) parts.push(patch);
   });
   return { parts: withoutRepeats(parts), root };
+}
+
+/** The kernel mounts whatever it is given, and a tar that was cut short shows only where its end is read. */
+function checkLength(store: Store, diffId: Digest, want: number): void {
+  const got = store.blobSize(diffId);
+  if (got === want || got === undefined) return;
+  throw new ImagoError('LAYER_DAMAGED', "a layer's tar is not as long as it was", {
+    path: layerTarPath(store, diffId),
+    want: `${want} bytes`,
+    got,
+    remedy: "'imago verify' says what it belongs to and how to get it back",
+  });
 }
 
 /**

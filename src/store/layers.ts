@@ -21,23 +21,23 @@ export function layerIndexPath(store: Store, diffId: Digest): string {
   return join(store.layerDirectory(diffId), FILES.index);
 }
 
-/** What ingest found out about a layer. Throws `LAYER_MISSING`. */
+/** What ingest found out about a layer. Throws `LAYER_MISSING`, `LAYER_DAMAGED`. */
 export function layerRecord(store: Store, diffId: Digest): LayerRecord {
-  let text: string;
+  const path = join(store.layerDirectory(diffId), FILES.record);
   try {
-    text = readFileSync(join(store.layerDirectory(diffId), FILES.record), 'utf8');
+    const record = JSON.parse(readFileSync(path, 'utf8')) as LayerRecord | null;
+    if (record?.diffId === diffId && typeof record.tarSize === 'number' && record.facts) return record;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw missingLayer(store, diffId);
-    throw error;
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw missingLayer(store, diffId);
+    if (code !== undefined) throw error;
+    // Told below, as any other damage.
   }
-  try {
-    return JSON.parse(text) as LayerRecord;
-  } catch {
-    throw new ImagoError('LAYER_DAMAGED', 'the record of a layer is damaged', {
-      ref: diffId,
-      remedy: "'imago verify' makes it anew from the layer's tar",
-    });
-  }
+  throw new ImagoError('LAYER_DAMAGED', 'the record of a layer is damaged', {
+    ref: diffId,
+    path,
+    remedy: "'imago verify' makes it anew from the layer's tar",
+  });
 }
 
 export function layerFacts(store: Store, diffId: Digest): LayerFacts {

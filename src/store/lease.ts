@@ -29,9 +29,15 @@ export class Lease implements Disposable {
     const path = join(store.root, 'leases', `${purpose.replace(/[^a-z0-9]+/gi, '-').slice(0, 40)}-${uniqueName()}`);
     return explainWrites(store.root, () => {
       const fd = openSync(path, 'ax', 0o600);
-      tryLock(fd, 'exclusive');
-      writeSync(fd, `${JSON.stringify({ purpose, pid: process.pid, boot: bootId(), started: Date.now() })}\n`);
-      return new Lease(store, path, fd);
+      const lease = new Lease(store, path, fd);
+      try {
+        tryLock(fd, 'exclusive');
+        writeSync(fd, `${JSON.stringify({ purpose, pid: process.pid, boot: bootId(), started: Date.now() })}\n`);
+        return lease;
+      } catch (error) {
+        lease.close();
+        throw error;
+      }
     });
   }
 

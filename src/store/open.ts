@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
@@ -34,7 +34,11 @@ export function prepareRoot(root: string): void {
     return;
   }
   refuseNetwork(root);
-  if (version === String(STORE_VERSION)) return;
+  if (version === String(STORE_VERSION)) {
+    // The root is traversable by everybody, what is in it is not.
+    if (process.geteuid?.() !== 0) checkReadable(root);
+    return;
+  }
   const number = /^[0-9]+$/.test(version) ? Number(version) : 0;
   if (number > STORE_VERSION) {
     throw new ImagoError('STORE_TOO_NEW', 'this store was written by a newer Imago', {
@@ -64,14 +68,24 @@ function readVersion(root: string): string | undefined {
         remedy: 'choose another with --root',
       });
     }
-    if (code === 'EACCES') {
-      throw new ImagoError('STORE_NOT_READABLE', 'no permission to read the store', {
-        path: root,
-        remedy: 'run as the user who owns it, or choose another with --root or IMAGO_ROOT',
-      });
-    }
+    if (code === 'EACCES') throw notReadable(root);
     throw error;
   }
+}
+
+function checkReadable(root: string): void {
+  try {
+    accessSync(join(root, 'refs'), constants.R_OK | constants.X_OK);
+  } catch {
+    throw notReadable(root);
+  }
+}
+
+function notReadable(root: string): ImagoError {
+  return new ImagoError('STORE_NOT_READABLE', 'no permission to read the store', {
+    path: root,
+    remedy: 'run as the user who owns it, or choose another with --root or IMAGO_ROOT',
+  });
 }
 
 function createRoot(root: string): void {

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { isDigest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { replaceFile, syncDirectory, uniqueName } from '../system/atomic.ts';
@@ -32,17 +33,13 @@ function refPath(root: string, reference: string): string {
 }
 
 function readRefFile(path: string): RefRecord | undefined {
-  let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    const record = JSON.parse(readFileSync(path, 'utf8')) as RefRecord;
+    if (typeof record.reference === 'string' && isDigest(record.descriptor.digest)) return record;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    const record = JSON.parse(text) as RefRecord;
-    if (typeof record.reference === 'string' && typeof record.descriptor.digest === 'string') return record;
-  } catch {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') return undefined;
+    if (code !== undefined && code !== 'EISDIR') throw error;
     // Told below, as any other damage.
   }
   throw new ImagoError('REF_DAMAGED', 'the record of a reference is damaged', {
@@ -51,7 +48,12 @@ function readRefFile(path: string): RefRecord | undefined {
   });
 }
 
-/** Skips damaged records where `onDamaged` is given, else throws `REF_DAMAGED`. */
+/** What the file's name says; the hashed ones say nothing. */
+export function referenceOfFile(path: string): string {
+  return basename(path).replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** Damaged records are left out, and told: one of them must not keep the others from being used. */
 export function listRefs(root: string, onDamaged?: (path: string, error: ImagoError) => void): RefRecord[] {
   const out: RefRecord[] = [];
   for (const name of readdirSync(join(root, 'refs'))) {
@@ -61,8 +63,8 @@ export function listRefs(root: string, onDamaged?: (path: string, error: ImagoEr
       const record = readRefFile(path);
       if (record !== undefined) out.push(record);
     } catch (error) {
-      if (onDamaged === undefined || !(error instanceof ImagoError)) throw error;
-      onDamaged(path, error);
+      if (!(error instanceof ImagoError)) throw error;
+      onDamaged?.(path, error);
     }
   }
   return out.sort((a, b) => (a.reference < b.reference ? -1 : a.reference > b.reference ? 1 : 0));

@@ -1,4 +1,5 @@
 import type { Digest } from '../core/digest.ts';
+import type { ImagoError } from '../core/errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type FileLock, lockFile } from '../system/lock.ts';
 import {
@@ -97,9 +98,9 @@ export class Store {
     return ingestBlob(this, lease, source, expect);
   }
 
-  /** Sorted by reference. */
-  listRefs(): RefRecord[] {
-    return listRefs(this.root);
+  /** Sorted by reference; damaged records are left out, and told. */
+  listRefs(onDamaged?: (path: string, error: ImagoError) => void): RefRecord[] {
+    return listRefs(this.root, onDamaged);
   }
 
   getRef(reference: string): Descriptor | undefined {

@@ -128,13 +128,13 @@ describe('prune', () => {
   });
 
   it('collects what the dead left, and nothing of the living', async () => {
+    const layer = await addLayer('of the dead');
     using alive = Ingest.create(store, 'layer');
     alive.writeFile('tar', 'half');
     const dead = join(store.root, 'ingest/layer-dead');
     mkdirSync(dead);
     writeFileSync(join(dead, 'tar'), 'half');
     writeFileSync(join(store.root, 'ingest/tmp-dead'), 'half');
-    const layer = await addLayer('of the dead');
     writeFileSync(join(store.root, 'leases/dead'), `{"pid":1}\n${JSON.stringify(layer)}\n`);
     const result = await prune(store);
     assert.equal(result.leftovers, 3);

@@ -119,7 +119,15 @@ describe('references', () => {
   });
 
   it('tell a damaged record', () => {
-    writeFileSync(join(store.root, 'refs', 'x'), '{"reference":');
-    assert.throws(() => store.listRefs(), { code: 'REF_DAMAGED' });
+    for (const text of ['', '{"reference":', 'null', '{"reference":"x","descriptor":{"digest":"../x"}}']) {
+      writeFileSync(join(store.root, 'refs', 'x'), text);
+      const told: string[] = [];
+      assert.deepEqual(
+        store.listRefs((path, error) => told.push(`${path} ${error.code}`)),
+        [],
+      );
+      assert.deepEqual(told, [`${join(store.root, 'refs/x')} REF_DAMAGED`]);
+      assert.throws(() => store.getRef('x'), { code: 'REF_DAMAGED' });
+    }
   });
 });
