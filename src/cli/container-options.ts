@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { CreateOptions } from '../container/create.ts';
 import { parseTmpfsOption, parseVolumeOption } from '../container/mount-request.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -56,7 +57,10 @@ export function readCreateOptions(args: readonly string[], options: OptionValues
     workdir: readWorkdir(text('workdir')),
     hostname: text('hostname'),
     network: readNetwork(text('network')),
-    mounts: [...list('volume').map(parseVolumeOption), ...list('tmpfs').map(parseTmpfsOption)],
+    mounts: [
+      ...list('volume').map((volume) => parseVolumeOption(absoluteSource(volume))),
+      ...list('tmpfs').map(parseTmpfsOption),
+    ],
     labels: readLabels(list('label')),
     stopSignal: text('stop-signal'),
     stopTimeout: readSeconds(text('stop-timeout'), 'stop-timeout'),
@@ -74,6 +78,12 @@ export function readSeconds(text: string | undefined, option: string): number | 
   if (text === undefined) return undefined;
   if (/^-?[0-9]+$/.test(text)) return Number(text);
   throw new ImagoError('BAD_FLAG_VALUE', `invalid value of --${option}`, { want: 'seconds', got: text, exitCode: 125 });
+}
+
+/** A path that begins with a dot is from here, as in Docker; any other word without a slash is a volume. */
+function absoluteSource(volume: string): string {
+  const source = volume.slice(0, Math.max(volume.indexOf(':'), 0));
+  return /^\.\.?(\/|$)/.test(source) ? `${resolve(source)}${volume.slice(source.length)}` : volume;
 }
 
 function readNetwork(text: string | undefined): 'none' | 'host' | undefined {

@@ -1,3 +1,4 @@
+import { collectContainers } from '../container/collect.ts';
 import { containerPaths, listRecords } from '../container/record.ts';
 import { removeContainer } from '../container/remove.ts';
 import { containerState } from '../container/state.ts';
@@ -34,6 +35,7 @@ export interface PruneStoreResult {
 
 /** Takes away what nothing uses. Safe beside any number of other commands. */
 export async function pruneStore(store: Store, options: PruneStoreOptions = {}): Promise<PruneStoreResult> {
+  await collectContainers(store);
   const removed = options.containers === true ? await removeStopped(store) : { ids: [], bytes: 0 };
   const snapshotter = openSnapshotter(store);
   const result = await prune(store, {
