@@ -142,6 +142,14 @@ describe('hardlinks', () => {
 });
 
 describe('whiteouts', () => {
+  it('delete names of any length that a file system takes', () => {
+    const { image } = buildIndex([entry(`d/.wh.${'x'.repeat(255)}`)]);
+    assert.deepEqual(namesOf(image), ['', 'd', `d/${'x'.repeat(255)}`]);
+    for (const path of [`d/.wh.${'x'.repeat(256)}`, `.wh.${'x'.repeat(252)}/d`, 'x'.repeat(256)]) {
+      assert.throws(() => buildIndex([entry(path)]), { code: 'NAME_TOO_LONG' });
+    }
+  });
+
   it('become devices 0:0 in a directory that hides them from readdir', () => {
     const { image, facts } = buildIndex([entry('d/'), entry('d/.wh.gone'), entry('.wh.top')]);
     const names = readBack(image);

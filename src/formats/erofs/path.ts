@@ -44,7 +44,9 @@ function checkComponents(path: ByteString, raw: ByteString, offset: number | und
     if (c === 0) throw pathError('BAD_NAME', 'NUL byte in a name in a layer', raw, offset);
     if (c !== SLASH) continue;
     const length = i - start;
-    if (length > MAX_NAME) {
+    // A whiteout's name is longer than what it names, which is no file system's limit.
+    const marker = i === path.length && path.startsWith('.wh.', start);
+    if (length > MAX_NAME + (marker ? '.wh.'.length : 0)) {
       throw pathError('NAME_TOO_LONG', `name in a layer longer than ${MAX_NAME} bytes`, raw, offset, length);
     }
     if (length === 0 || (length === 1 && path.charCodeAt(start) === DOT)) proper = false;
