@@ -42,6 +42,9 @@ export async function checkLayer(
  */
 export async function reindexLayer(store: Store, diffId: Digest): Promise<void> {
   try {
+    // Or it might be pruned in between, and an index left without its tar.
+    using lease = store.lease('reindex');
+    lease.add(diffId);
     using ingest = Ingest.create(store, 'reindex');
     const outcome = await run({ ...jobFor(store, diffId), directory: ingest.directory });
     if ('failure' in outcome) throw unpackError(outcome.failure);

@@ -65,6 +65,9 @@ export async function verify(store: Store, options: VerifyOptions = {}): Promise
   }
 }
 
+/** How often a blob may go and come again under the eyes of verify before something else must be wrong. */
+const RETRIES = 20;
+
 class Verification {
   readonly #store: Store;
   readonly #options: VerifyOptions;
@@ -128,20 +131,26 @@ class Verification {
 
   /** False where the blob went away meanwhile. */
   async #checkBlob(digest: Digest, stat: Stats): Promise<boolean> {
-    try {
-      if (this.#isLayer(digest)) await this.#checkLayer(digest, stat);
-      else {
-        const got = await this.#hash(digest, stat.size);
-        if (got !== digest) this.#setAside(digest, stat, otherDigest(got));
+    for (let attempt = 0; ; attempt++) {
+      try {
+        if (this.#isLayer(digest)) await this.#checkLayer(digest, stat);
+        else {
+          const got = await this.#hash(digest, stat.size);
+          if (got !== digest) this.#setAside(digest, stat, otherDigest(got));
+        }
+        return true;
+      } catch (error) {
+        const code = (error as NodeJS.ErrnoException).code;
+        if (code === 'EIO') {
+          // The disk itself cannot read it.
+          this.#setAside(digest, stat, 'the disk cannot read it (EIO)');
+          return true;
+        }
+        if (code !== 'ENOENT') throw error;
+        // Pruned while it was read; and it may have come again since.
+        if (!this.#store.hasBlob(digest)) return false;
+        if (attempt === RETRIES) throw error;
       }
-      return true;
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code;
-      if (code === 'ENOENT' && !this.#store.hasBlob(digest)) return false;
-      if (code !== 'EIO') throw error;
-      // The disk itself cannot read it.
-      this.#setAside(digest, stat, 'the disk cannot read it (EIO)');
-      return true;
     }
   }
 
