@@ -1,7 +1,7 @@
 import type { ByteString } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
-import { chompTabs, parseHeredocWord, summarizeHeredoc } from '../formats/dockerfile/heredoc.ts';
+import { chompTabs, parseHeredocWord } from '../formats/dockerfile/heredoc.ts';
 import type { RunInstruction } from '../formats/dockerfile/instruction.ts';
 import type { RunConfig } from '../oci/config.ts';
 import type { Lease } from '../store/lease.ts';
@@ -10,6 +10,12 @@ import type { StepProgress } from './events.ts';
 import { runConfig, type StageState, shellOf } from './state.ts';
 
 export type RunNetwork = 'host' | 'none';
+
+export interface Script {
+  /** In the container. */
+  path: string;
+  content: string;
+}
 
 export interface RunRequest {
   /** Layers that the command sees, the lowest first. */
@@ -20,6 +26,8 @@ export interface RunRequest {
   /** NAME=value, ENV and ARG and the proxies. */
   env: readonly string[];
   network: RunNetwork;
+  /** Executable files that are there while the command runs, and leave no trace. */
+  scripts: readonly Script[];
   /** What the layers have at a path 'a/b'; asked for seldom. */
   lower(path: ByteString): 'directory' | 'other' | undefined;
   /** Of the build: what it adds holds until the build is done. */
@@ -42,8 +50,7 @@ export type RunStep = (request: RunRequest) => Promise<RunOutcome>;
 export interface PreparedRun {
   args: string[];
   network: RunNetwork;
-  /** For progress: the heredoc's first line, where there is one. */
-  summary: string;
+  scripts: Script[];
 }
 
 export function prepareRun(state: StageState, instruction: RunInstruction, network: RunNetwork): PreparedRun {
@@ -54,12 +61,12 @@ export function prepareRun(state: StageState, instruction: RunInstruction, netwo
       want: 'default, host or none',
     });
   }
-  const { words, summary } = commandWords(instruction);
+  const { words, scripts } = commandWords(instruction);
   if (words.length === 0) throw new ImagoError('NO_COMMAND', 'RUN has no command');
   return {
     args: instruction.shell ? [...shellOf(state), words.join(' ')] : words,
     network: own === 'none' || own === 'host' ? own : network,
-    summary,
+    scripts,
   };
 }
 
@@ -74,22 +81,21 @@ function refuseUnsupported({ mounts, security }: RunInstruction): void {
   }
 }
 
-/** A lone heredoc is the script itself; others go to the shell as they are written. */
-function commandWords({ args, heredocs }: RunInstruction): { words: string[]; summary: string } {
+/**
+ * A lone heredoc is the shell's script itself or, with an interpreter line, a file that is run; others go to the shell
+ * as they are written.
+ */
+function commandWords({ args, heredocs }: RunInstruction): { words: string[]; scripts: Script[] } {
   const [doc] = heredocs;
-  if (doc === undefined) return { words: args, summary: '' };
-  const alone = parseHeredocWord(args[0] ?? '');
-  if (alone === undefined) {
+  if (doc === undefined) return { words: args, scripts: [] };
+  if (parseHeredocWord(args[0] ?? '') === undefined) {
     const bodies = heredocs.map(({ content, name }) => `\n${content}${name}`);
-    return { words: [args.join(' ') + bodies.join('')], summary: '' };
+    return { words: [args.join(' ') + bodies.join('')], scripts: [] };
   }
-  const script = doc.chomp ? chompTabs(doc.content) : doc.content;
-  if (script.startsWith('#!')) {
-    throw new ImagoError('UNSUPPORTED', 'a RUN heredoc with an interpreter line (#!) is not supported yet', {
-      remedy: 'name the interpreter before it: RUN python3 <<EOF',
-    });
-  }
-  return { words: [script], summary: ` (${summarizeHeredoc(doc.content)})` };
+  const content = doc.chomp ? chompTabs(doc.content) : doc.content;
+  if (!content.startsWith('#!')) return { words: [content], scripts: [] };
+  const path = `/dev/pipes/${doc.name.replaceAll('/', '_')}`;
+  return { words: [path], scripts: [{ path, content }] };
 }
 
 const PROXIES = new Set(['http_proxy', 'https_proxy', 'ftp_proxy', 'no_proxy', 'all_proxy']);

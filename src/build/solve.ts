@@ -172,13 +172,13 @@ class Solver implements Disposable {
     name: string,
   ): Promise<StepValue> {
     const { network, buildArgs, noCache, run, lease, signal } = this.#options;
-    const { args, network: own } = prepareRun(state, instruction, network);
+    const { args, network: own, scripts } = prepareRun(state, instruction, network);
     const declared = new Set(state.args);
     // A proxy that an ARG declares is an ordinary variable.
     const proxies = proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key));
     const env = [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || isOwn(state, key));
     const { User, WorkingDir } = runConfig(state);
-    const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own]);
+    const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts]);
     const hit = noCache ? undefined : this.#cache.get(key);
     if (hit !== undefined) return this.#withLayer(state, { ...hit, cached: true }, runHistory(state, args));
     const words = [...env, ...proxies].map(([key, value]) => `${key}=${value}`);
@@ -186,7 +186,7 @@ class Solver implements Disposable {
       const type = lookup(files.tree, path, { links: 'none' })?.type;
       return type === undefined || type === 'directory' ? type : 'other';
     };
-    const request = { diffIds: diffIds(state), args, env: words, network: own, lower, lease, signal };
+    const request = { diffIds: diffIds(state), args, env: words, network: own, scripts, lower, lease, signal };
     const at = { line: instruction.line, endLine: instruction.endLine, step: name };
     const layer = await executeRun(run, request, state, progress, at);
     const result = { layer: layer?.diffId ?? null, created: timeText(this.#time) };

@@ -1,6 +1,8 @@
-import { readdirSync } from 'node:fs';
-import type { RunOutcome, RunRequest, RunStep } from '../build/run.ts';
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
+import type { RunOutcome, RunRequest, RunStep, Script } from '../build/run.ts';
+import type { StepOptions } from '../container/step.ts';
 import { END_OF_ARCHIVE } from '../formats/tar/write.ts';
+import type { SpecMount } from '../runtime/spec-types.ts';
 import { needRoot } from '../snapshot/privilege.ts';
 import { openSnapshotter } from '../snapshot/snapshotter.ts';
 import { writeUpperTar } from '../snapshot/upper-tar.ts';
@@ -16,18 +18,28 @@ export function createRunStep(store: Store): RunStep {
     // Locked while this process lives: what a kill leaves behind goes with the next prune.
     using ingest = Ingest.create(store, 'run');
     const upper = ingest.path('upper');
-    const status = await runCommand(store, request, upper, ingest.path('work'));
+    const mounts = request.scripts.map((script, i) => mountScript(script, ingest.path(`script-${i}`)));
+    const status = await runCommand(store, request, { upper, work: ingest.path('work'), mounts });
     return status === 0 ? { status, layer: await takeLayer(store, request, upper) } : { status };
   };
 }
 
-async function runCommand(store: Store, request: RunRequest, upper: string, work: string): Promise<number> {
+function mountScript({ path, content }: Script, source: string): SpecMount {
+  writeFileSync(source, content);
+  chmodSync(source, 0o755);
+  return { destination: path, type: 'bind', source, options: ['rbind', 'ro'] };
+}
+
+async function runCommand(
+  store: Store,
+  request: RunRequest,
+  places: Pick<StepOptions, 'upper' | 'work' | 'mounts'>,
+): Promise<number> {
   const { runStep } = await import('../container/step.ts');
   const { diffIds, config, args, env, network, signal, onOutput } = request;
   return runStep(store, {
     diffIds,
-    upper,
-    work,
+    ...places,
     args: [...args],
     env: [...env],
     cwd: config.WorkingDir || '/',

@@ -497,6 +497,14 @@ describe('RUN', { skip: whyNoRun() }, () => {
     assert.equal(output, 'one\n/\n1\n2\n');
   });
 
+  it('a heredoc with an interpreter line is run as a file that leaves no trace', async () => {
+    using lab = new BuildLab();
+    await lab.importBase();
+    const { image, output } = await lab.build('FROM base\nUSER bob\nRUN <<E\n#!/bin/cat\nhello\nE');
+    assert.equal(output, '#!/bin/cat\nhello\n');
+    assert.equal(image.diffIds.length, 1);
+  });
+
   it('a failing one: its output, its status, and where it stands', async () => {
     using lab = new BuildLab();
     await lab.importBase();

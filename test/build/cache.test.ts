@@ -397,6 +397,12 @@ const runMisses: CacheCase[] = [
     step: /RUN/,
   },
   {
+    name: 'a heredoc with an interpreter line',
+    dockerfile: 'FROM base\nRUN <<e\n#!/bin/sh\ntrue\ne',
+    change: () => ({ dockerfile: 'FROM base\nRUN <<e\n#!/bin/sh\n:\ne' }),
+    step: /RUN/,
+  },
+  {
     name: 'a copied file',
     dockerfile: 'FROM base\nCOPY a.txt /\nRUN true',
     change: (lab) => lab.write({ 'a.txt': '2' }),
