@@ -1,10 +1,10 @@
-import type { ByteString } from '../../core/bytes.ts';
 import type { TarEntry } from './entry.ts';
 import { tarError } from './errors.ts';
-import { BLOCK, byteText, checkSum, headerFormat, isZeroBlock, readNumber, readText, wordsOf } from './header.ts';
+import { ExtensionReader } from './extension.ts';
+import { BLOCK, checkSum, headerFormat, isZeroBlock, readNumber, wordsOf } from './header.ts';
 import { TAR_LIMITS, type TarLimits } from './limits.ts';
 import { buildEntry, chooseKind } from './member.ts';
-import { type PaxFields, paxError, readPaxRecords } from './pax.ts';
+import { type PaxFields, paxError } from './pax.ts';
 import { makeSegments, readGnuSparse, SparseMapReader } from './sparse.ts';
 
 export interface TarHandler {
@@ -63,19 +63,7 @@ export class TarScanner {
   /** Start of the first header block of the member being read; -1 between members. */
   #headerOffset = -1;
 
-  /** Kept and grown: a tar may have an extension header for every member. */
-  #extension: Uint8Array = new Uint8Array(4096);
-  #extensionType = 0;
-  #extensionFilled = 0;
-  /** Size of the body, and the same in whole blocks. */
-  #extensionSize = 0;
-  #extensionStored = 0;
-  #longName: ByteString | undefined;
-  #longLink: ByteString | undefined;
-  #pax: PaxFields | undefined;
-  #globals: PaxFields | undefined;
-  #globalBytes = 0;
-
+  readonly #extensions: ExtensionReader;
   #mapReader: SparseMapReader | undefined;
   #numbers: number[] = [];
   #stored = 0;
@@ -84,6 +72,7 @@ export class TarScanner {
     this.#handler = handler;
     this.#limits = options.limits ? { ...TAR_LIMITS, ...options.limits } : TAR_LIMITS;
     this.#headersOnly = options.headersOnly ?? false;
+    this.#extensions = new ExtensionReader(this.#limits);
   }
 
   /** Bytes taken (pushed or skipped) so far. */
@@ -154,7 +143,7 @@ export class TarScanner {
     if (state === DATA && this.#headersOnly && entry && this.#offset >= entry.dataOffset + entry.dataSize) return;
     const missing = state === DATA ? this.#remaining + this.#tailLength : BLOCK - this.#filled;
     throw tarError('TAR_TRUNCATED', 'tar ends inside a member', this.#offset, {
-      want: `${state === EXTENSION ? this.#extensionStored - this.#extensionFilled : missing} more bytes`,
+      want: `${state === EXTENSION ? this.#extensions.missing : missing} more bytes`,
       got: 'the end of the input',
     });
   }
@@ -173,11 +162,9 @@ export class TarScanner {
   }
 
   #takeExtension(chunk: Uint8Array, at: number): number {
-    const count = Math.min(this.#extensionStored - this.#extensionFilled, chunk.length - at);
-    this.#extension.set(chunk.subarray(at, at + count), this.#extensionFilled);
-    this.#extensionFilled += count;
+    const count = this.#extensions.take(chunk, at);
     this.#offset += count;
-    if (this.#extensionFilled === this.#extensionStored) this.#endExtension();
+    if (this.#extensions.missing === 0) this.#state = HEADER;
     return at + count;
   }
 
@@ -217,13 +204,14 @@ export class TarScanner {
     }
     if (kind === 'extension') {
       if (this.#headerOffset < 0 && bytes[at + 156] !== 0x67) this.#headerOffset = start;
-      this.#beginExtension(bytes[at + 156]!, size, start);
+      this.#extensions.begin(bytes[at + 156]!, size, this.#offset);
+      if (size > 0) this.#state = EXTENSION;
       return;
     }
     if (this.#headerOffset < 0) this.#headerOffset = start;
     const format = headerFormat(bytes, at);
-    const pax = this.#pax ?? this.#globals;
-    const entry = buildEntry(bytes, at, format, start, pax, this.#longName, this.#longLink);
+    const { pax, longName, longLink } = this.#extensions;
+    const entry = buildEntry(bytes, at, format, start, pax, longName, longLink);
     entry.headerOffset = this.#headerOffset;
     this.#entry = entry;
     // Types without data have none whatever their size field says (directories: a quota; hardlinks: the target's).
@@ -234,41 +222,6 @@ export class TarScanner {
     if (bytes[at + 156] === 0x53) this.#beginGnuSparse(bytes, at, format === 'gnu', start);
     else if (pax?.sparse && entry.type === 'file') this.#beginPaxSparse(pax);
     else this.#beginData(entry.type === 'file' ? this.#stored : 0);
-  }
-
-  #beginExtension(type: number, size: number, start: number): void {
-    const total = type === 0x67 ? size + this.#globalBytes : size;
-    if (total > this.#limits.extension) {
-      throw tarError('TAR_HEADER_TOO_LARGE', 'PAX or long-name header too large', start, {
-        want: `at most ${this.#limits.extension} bytes`,
-        got: total,
-      });
-    }
-    if (type === 0x67) this.#globalBytes = total;
-    this.#extensionType = type;
-    this.#extensionSize = size;
-    this.#extensionFilled = 0;
-    this.#extensionStored = Math.ceil(size / BLOCK) * BLOCK;
-    if (this.#extension.length < this.#extensionStored) this.#extension = new Uint8Array(this.#extensionStored);
-    if (size === 0) this.#endExtension();
-    else this.#state = EXTENSION;
-  }
-
-  #endExtension(): void {
-    this.#state = HEADER;
-    const body = this.#extension;
-    const size = this.#extensionSize;
-    const type = this.#extensionType;
-    if (type === 0x4c) this.#longName = readText(body, 0, size);
-    else if (type === 0x4b) this.#longLink = readText(body, 0, size);
-    else {
-      const global = type === 0x67;
-      const fields = global ? (this.#globals ?? {}) : (this.#pax ?? copyFields(this.#globals));
-      const offset = this.#offset - this.#extensionStored;
-      readPaxRecords(byteText(body, 0, size), fields, { offset, global, limits: this.#limits });
-      if (global) this.#globals = fields;
-      else this.#pax = fields;
-    }
   }
 
   #beginGnuSparse(bytes: Uint8Array, at: number, gnu: boolean, start: number): void {
@@ -319,9 +272,7 @@ export class TarScanner {
     entry.dataOffset = this.#offset;
     entry.dataSize = stored;
     this.#headerOffset = -1;
-    this.#longName = undefined;
-    this.#longLink = undefined;
-    this.#pax = undefined;
+    this.#extensions.reset();
     this.#tailLength = stored % BLOCK;
     this.#remaining = stored - this.#tailLength;
     if (this.#headersOnly && this.#tailLength > 0) {
@@ -349,12 +300,4 @@ export class TarScanner {
     this.#state = HEADER;
     if (!this.#handler.data) this.#handler.entry(this.#entry!);
   }
-}
-
-function copyFields(from: PaxFields | undefined): PaxFields {
-  if (!from) return {};
-  const copy = { ...from };
-  if (from.xattrs) copy.xattrs = new Map(from.xattrs);
-  if (from.libarchiveXattrs) copy.libarchiveXattrs = new Map(from.libarchiveXattrs);
-  return copy;
 }
