@@ -63,6 +63,8 @@ describe('a store of somebody else', { skip: !root && 'becoming another user nee
         encoding: 'utf8',
       }).stdout;
     chmodSync(dir, 0o777);
+    assert.match(open(store.root), /^STORE_NOT_READABLE .*IMAGO_ROOT/);
+    execFileSync('chmod', ['-R', 'a+rX', store.root]);
     assert.match(open(store.root), /^STORE_NOT_WRITABLE .*IMAGO_ROOT/);
     chmodSync(store.root, 0o700);
     assert.match(open(store.root), /^STORE_NOT_READABLE .*IMAGO_ROOT/);
