@@ -70,7 +70,7 @@ export function resolveProcess(request: ProcessRequest, root: number): ProcessOp
   };
 }
 
-export function findUser(text: string, root: number): ResolvedUser {
+function findUser(text: string, root: number): ResolvedUser {
   return resolveUser(text, {
     passwd: readConfined(root, '/etc/passwd', DATABASE_LIMIT),
     group: readConfined(root, '/etc/group', DATABASE_LIMIT),

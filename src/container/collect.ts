@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { runtimeProcess } from '../runtime/state.ts';
 import type { Store } from '../store/store.ts';
 import { collectNames } from './names.ts';
-import { containerIds, containersDirectory, readRecord, stateRoot } from './record.ts';
+import { containerIds, containersDirectory, listRecords, stateRoot } from './record.ts';
 import { removeContainer } from './remove.ts';
 import { isOver } from './state.ts';
 
@@ -17,10 +17,14 @@ const GRACE_MS = 60_000;
 export async function collectContainers(store: Store): Promise<string[]> {
   const collected: string[] = [];
   const known = new Set<string>();
+  const damaged = new Set<string>();
+  const records = new Map(listRecords(store, (id) => damaged.add(id)).map((record) => [record.id, record]));
   for (const id of containerIds(store)) {
-    const record = readRecord(store, id);
+    const record = records.get(id);
     const directory = join(containersDirectory(store), id);
     known.add(id);
+    // What it wrote is the user's.
+    if (damaged.has(id)) continue;
     if (record === undefined ? !isOld(directory) : !(record.autoRemove && isOver(store, record) && isOld(directory))) {
       continue;
     }

@@ -47,7 +47,7 @@ export interface CreateOptions {
 }
 
 /** Until there are bridge networks, a container has none unless it asks for the host's. */
-export const DEFAULT_NETWORK: NetworkMode = 'none';
+const DEFAULT_NETWORK: NetworkMode = 'none';
 const DEFAULT_STOP_SIGNAL = 'SIGTERM';
 const DEFAULT_STOP_TIMEOUT_S = 10;
 

@@ -6,8 +6,7 @@ import type { Store } from '../store/store.ts';
 import { becomeProgram, replaceDescriptor } from '../system/process.ts';
 import { writeBundle } from './bundle.ts';
 import { type CreateOptions, createContainer } from './create.ts';
-import { namePath } from './names.ts';
-import { containerPaths, stateRoot } from './record.ts';
+import { containerPaths, namePath, stateRoot } from './record.ts';
 import { mountRootfs } from './rootfs.ts';
 import { anonymousVolumes, realizeMounts } from './volumes.ts';
 

@@ -1,10 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
 import { type FileLock, lockFile } from '../system/lock.ts';
 import { ADJECTIVES, SURNAMES } from './name-words.ts';
-import { containersDirectory, readRecord } from './record.ts';
+import { containersDirectory, nameOwner, namePath, readRecord } from './record.ts';
 import { isOver } from './state.ts';
 
 const REAPER_WAIT_MS = 1000;
@@ -15,14 +15,9 @@ const PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
 export function checkName(name: string): void {
   if (PATTERN.test(name) && name.length <= 200) return;
   throw new ImagoError('BAD_NAME', `Invalid container name (${name})`, {
-    want: 'at most 200 of a-z, A-Z, 0-9, "_", "." and "-", the first a letter or digit',
+    want: '2 to 200 of a-z, A-Z, 0-9, "_", "." and "-", the first a letter or digit',
     exitCode: 125,
   });
-}
-
-/** containers/.names/<name> holds the ID of the container that has the name. */
-export function namePath(store: Store, name: string): string {
-  return join(containersDirectory(store), '.names', name);
 }
 
 /**
@@ -74,7 +69,7 @@ export function reserveRandomName(store: Store, id: string): string {
   }
 }
 
-export function releaseName(store: Store, name: string): void {
+function releaseName(store: Store, name: string): void {
   try {
     unlinkSync(namePath(store, name));
   } catch (error) {
@@ -92,24 +87,20 @@ export function collectNames(store: Store): void {
   }
   for (const name of names) {
     const owner = nameOwner(store, name);
-    if (owner !== undefined && readRecord(store, owner) === undefined && isStale(store, name)) {
-      releaseNameOf(store, { name, id: owner });
-    }
+    if (owner === undefined || existsSync(join(containersDirectory(store), owner, 'container.json'))) continue;
+    if (isStale(store, name)) releaseNameOf(store, { name, id: owner });
   }
+}
+
+/** Releases whatever names a container has. */
+export function releaseNamesOf(store: Store, id: string): void {
+  for (const name of readdirSync(join(containersDirectory(store), '.names'))) releaseNameOf(store, { name, id });
 }
 
 /** Releases the name if it is still this container's. */
 export function releaseNameOf(store: Store, record: { name: string; id: string }): void {
   using _lock = lockNames(store);
   if (nameOwner(store, record.name) === record.id) releaseName(store, record.name);
-}
-
-function nameOwner(store: Store, name: string): string | undefined {
-  try {
-    return readFileSync(namePath(store, name), 'latin1').trim();
-  } catch {
-    return undefined;
-  }
 }
 
 function createNameFile(store: Store, name: string, id: string): boolean {

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
-import { ImagoError } from '../core/errors.ts';
+import { ImagoError, isImagoError } from '../core/errors.ts';
 import type { RunConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { NetworkMode, ResourceOptions } from '../runtime/spec.ts';
@@ -116,21 +116,24 @@ export function writeRecord(store: Store, record: ContainerRecord, durable: bool
   else writeFileSync(paths.record, text, { mode: 0o600, flag: 'wx' });
 }
 
-/** Undefined where there is no such container, or only a part of one. */
+/** Undefined where there is no such container, or only a part of one. Throws `CONTAINER_DAMAGED`. */
 export function readRecord(store: Store, id: string): ContainerRecord | undefined {
-  let text: string;
+  const directory = join(containersDirectory(store), id);
+  const path = join(directory, 'container.json');
   try {
-    text = readFileSync(join(containersDirectory(store), id, 'container.json'), 'utf8');
+    const record = JSON.parse(readFileSync(path, 'utf8')) as ContainerRecord | null;
+    if (record?.version === RECORD_VERSION && record.id === id) return record;
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    if (code !== undefined) throw error;
+    // Told below, as any other damage.
   }
-  try {
-    const record = JSON.parse(text) as ContainerRecord;
-    return record.version === RECORD_VERSION ? record : undefined;
-  } catch {
-    return undefined;
-  }
+  throw new ImagoError('CONTAINER_DAMAGED', 'the record of a container is damaged', {
+    ref: id,
+    path,
+    remedy: `what it wrote is in ${directory}/upper; 'imago rm -f ${id.slice(0, 12)}' discards it`,
+  });
 }
 
 /** The directories under containers/, with or without a record in them. */
@@ -138,16 +141,38 @@ export function containerIds(store: Store): string[] {
   return readdirSync(containersDirectory(store)).filter((name) => /^[0-9a-f]{64}$/.test(name));
 }
 
-/** Newest first. */
-export function listRecords(store: Store): ContainerRecord[] {
-  return containerIds(store)
-    .flatMap((id) => readRecord(store, id) ?? [])
-    .sort((a, b) => (a.created < b.created ? 1 : a.created > b.created ? -1 : 0));
+/** Newest first. Damaged ones are left out, and told. */
+export function listRecords(store: Store, onDamaged?: (id: string, error: ImagoError) => void): ContainerRecord[] {
+  const out: ContainerRecord[] = [];
+  for (const id of containerIds(store)) {
+    try {
+      const record = readRecord(store, id);
+      if (record !== undefined) out.push(record);
+    } catch (error) {
+      if (!isImagoError(error, 'CONTAINER_DAMAGED')) throw error;
+      onDamaged?.(id, error);
+    }
+  }
+  return out.sort((a, b) => (a.created < b.created ? 1 : a.created > b.created ? -1 : 0));
+}
+
+/** containers/.names/<name> holds the ID of the container that has the name. */
+export function namePath(store: Store, name: string): string {
+  return join(containersDirectory(store), '.names', name);
+}
+
+/** The ID of the container that has the name. */
+export function nameOwner(store: Store, name: string): string | undefined {
+  try {
+    return readFileSync(namePath(store, name), 'latin1').trim();
+  } catch {
+    return undefined;
+  }
 }
 
 /**
  * By name, ID, or the start of an ID; a name comes first, as in Docker.
- * Throws `NO_SUCH_CONTAINER`, `AMBIGUOUS_ID`.
+ * Throws `NO_SUCH_CONTAINER`, `AMBIGUOUS_ID`, `CONTAINER_DAMAGED`.
  */
 export function findContainer(store: Store, text: string): ContainerRecord {
   const wanted = text.replace(/^\//, '');
@@ -155,9 +180,11 @@ export function findContainer(store: Store, text: string): ContainerRecord {
     const exact = readRecord(store, wanted);
     if (exact !== undefined) return exact;
   }
-  const records = listRecords(store);
+  const damaged = new Map<string, ImagoError>();
+  const records = listRecords(store, (id, error) => damaged.set(id, error));
   const named = records.find((record) => record.name === wanted);
   if (named !== undefined) return named;
+  if (damaged.size > 0) refuseDamaged(damaged, wanted, wanted.includes('/') ? undefined : nameOwner(store, wanted));
   const matches = /^[0-9a-f]+$/.test(wanted) ? records.filter((record) => record.id.startsWith(wanted)) : [];
   if (matches.length === 1) return matches[0]!;
   if (matches.length > 1) {
@@ -169,4 +196,10 @@ export function findContainer(store: Store, text: string): ContainerRecord {
   throw new ImagoError('NO_SUCH_CONTAINER', `No such container: ${text}`, {
     remedy: "'imago ps -a' lists those there are",
   });
+}
+
+function refuseDamaged(damaged: ReadonlyMap<string, ImagoError>, wanted: string, owner: string | undefined): void {
+  for (const [id, error] of damaged) {
+    if (id === owner || (/^[0-9a-f]+$/.test(wanted) && id.startsWith(wanted))) throw error;
+  }
 }

@@ -4,7 +4,7 @@ import { ImagoError } from '../core/errors.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import type { Store } from '../store/store.ts';
 import { killHard } from './kill.ts';
-import { releaseNameOf } from './names.ts';
+import { releaseNameOf, releaseNamesOf } from './names.ts';
 import { type ContainerRecord, containerPaths, containersDirectory, stateRoot } from './record.ts';
 import { containerState } from './state.ts';
 import { anonymousVolumes } from './volumes.ts';
@@ -42,8 +42,16 @@ export async function removeContainer(
   }
 }
 
+/** Discards a container whose record cannot be read; one that runs is killed. */
+export async function removeDamaged(store: Store, id: string): Promise<void> {
+  if (existsSync(join(stateRoot(store), id))) await forgetInRuntime(store, id);
+  releaseNamesOf(store, id);
+  discardDirectory(store, join(containersDirectory(store), id), id);
+  rmSync(join(store.run, 'containers', id), { recursive: true, force: true });
+}
+
 /** Out of the way first: a half-removed container would still be one to everybody else. */
-export function discardDirectory(store: Store, directory: string, id: string): void {
+function discardDirectory(store: Store, directory: string, id: string): void {
   const doomed = join(containersDirectory(store), `.removing-${id}`);
   try {
     renameSync(directory, doomed);

@@ -6,8 +6,7 @@ import { findProgram, findRuntime, type OciRuntime } from '../runtime/find-runti
 import type { Store } from '../store/store.ts';
 import { lockFile } from '../system/lock.ts';
 import { writeBundle } from './bundle.ts';
-import { namePath } from './names.ts';
-import { type ContainerRecord, containerPaths, stateRoot } from './record.ts';
+import { type ContainerRecord, containerPaths, namePath, stateRoot } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { containerState, makeExitDirectory, readExit, writeLastStart } from './state.ts';
 import { anonymousVolumes, realizeMounts } from './volumes.ts';

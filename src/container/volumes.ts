@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
-import { bindMount } from '../runtime/default-mounts.ts';
+import { bindMount, tmpfsMount } from '../runtime/default-mounts.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import type { Store } from '../store/store.ts';
 import { SystemError } from '../system/call.ts';
@@ -40,12 +40,7 @@ export async function realizeMounts(store: Store, mounts: readonly MountRequest[
   for (const mount of mounts) {
     const options = mount.options.filter((option) => !['nocopy', 'z', 'Z'].includes(option));
     if (mount.type === 'tmpfs') {
-      out.push({
-        destination: mount.destination,
-        type: 'tmpfs',
-        source: 'tmpfs',
-        options: ['nosuid', 'nodev', 'noexec', ...options],
-      });
+      out.push(tmpfsMount(mount.destination, options));
     } else if (mount.type === 'bind') {
       makeBindSource(mount.source, mount.destination, root);
       out.push(bindMount(mount.source, mount.destination, options));

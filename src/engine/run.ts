@@ -1,6 +1,6 @@
 import type { CreateOptions } from '../container/create.ts';
-import type { ForegroundEnd, ForegroundStreams } from '../container/run.ts';
 import { launchContainer } from '../container/launch.ts';
+import type { ForegroundEnd, ForegroundStreams } from '../container/run.ts';
 import type { Store } from '../store/store.ts';
 
 export type RunResult = ForegroundEnd | { kind: 'started'; id: string };

@@ -5,7 +5,7 @@ import type { RunConfig } from '../oci/config.ts';
 import { statConfined } from '../system/confined.ts';
 import type { SpecMount } from './spec-types.ts';
 
-export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** The entrypoint and the command after it. Throws `NO_COMMAND`. */
 export function commandLine(config: Pick<RunConfig, 'Entrypoint' | 'Cmd'>): string[] {

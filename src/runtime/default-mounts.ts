@@ -37,10 +37,7 @@ export function bindMount(source: string, destination: string, options: readonly
   return { destination, type: 'bind', source, options: ['rbind', ...propagation, ...options] };
 }
 
-/** `--tmpfs PATH[:OPTIONS]`. */
-export function tmpfsMount(text: string): SpecMount {
-  const colon = text.indexOf(':');
-  const destination = colon === -1 ? text : text.slice(0, colon);
-  const options = colon === -1 ? [] : text.slice(colon + 1).split(',');
+/** Not for programs or devices, unless the options say so. */
+export function tmpfsMount(destination: string, options: readonly string[]): SpecMount {
   return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'nodev', 'noexec', ...options] };
 }
