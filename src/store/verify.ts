@@ -104,11 +104,11 @@ class Verification {
   }
 
   #readRefs(): ReturnType<typeof listRefs> {
-    return listRefs(this.#store.root, (path, error) => {
+    return listRefs(this.#store.root, (path) => {
       if (this.#wanted !== undefined) return;
       this.#result.damaged.push({
         kind: 'reference',
-        reason: error.message,
+        reason: 'its record cannot be read',
         path: quarantineRef(this.#store, path),
         references: [],
         remedy: 'tag or pull the image again',

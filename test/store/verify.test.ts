@@ -168,7 +168,7 @@ describe('verify', () => {
     const { damaged } = await verify(store);
     assert.deepEqual(damaged.map((d) => [d.kind, d.reason.slice(0, 13)]).toSorted(), [
       ['config', 'it is missing'],
-      ['reference', 'the record of'],
+      ['reference', 'its record ca'],
     ]);
     assert.deepEqual(
       store.listRefs().map((r) => r.reference),
