@@ -2,10 +2,11 @@ import { collectContainers } from '../container/collect.ts';
 import { type CreateOptions, createContainer } from '../container/create.ts';
 import { killContainer, stopContainer } from '../container/kill.ts';
 import { findContainer } from '../container/record.ts';
-import { type RemoveOptions, removeContainer } from '../container/remove.ts';
+import { type RemoveOptions, removeContainer, removeDamaged } from '../container/remove.ts';
 import { attachRunning, type ForegroundEnd, type ForegroundStreams, startAttached } from '../container/run.ts';
 import { startContainer } from '../container/start.ts';
 import { waitContainer } from '../container/wait.ts';
+import { isImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
 
 /** Makes a container without starting it, and returns its ID. Throws as `createContainer`. */
@@ -58,9 +59,14 @@ export async function waitByName(store: Store, container: string, signal?: Abort
   return await waitContainer(store, findContainer(store, container), signal === undefined ? {} : { signal });
 }
 
-/** Discards a container with its writable layer. Throws `STILL_RUNNING`. */
+/** Discards a container with its writable layer; a damaged one only by force. Throws `STILL_RUNNING`. */
 export async function removeByName(store: Store, container: string, options: RemoveOptions = {}): Promise<void> {
-  await removeContainer(store, findContainer(store, container), options);
+  try {
+    await removeContainer(store, findContainer(store, container), options);
+  } catch (error) {
+    if (options.force !== true || !isImagoError(error, 'CONTAINER_DAMAGED')) throw error;
+    await removeDamaged(store, error.details.ref!);
+  }
 }
 
 /** Removes what killed commands left of containers that were to go with them. Returns their IDs. */

@@ -16,6 +16,8 @@ export interface PsOptions {
   last?: number;
   /** KEY=VALUE: id, name, status, exited, ancestor, label, before, since, volume, network. */
   filters?: readonly string[];
+  /** Hears of containers that cannot be listed. */
+  onDamaged?: (id: string, error: ImagoError) => void;
 }
 
 type Filter = (row: ContainerRow) => boolean;
@@ -25,7 +27,7 @@ const STATES = ['created', 'restarting', 'running', 'removing', 'paused', 'exite
 
 /** Lines of `ps`, newest first. Filters of one kind: any of them; of several kinds: all. Throws `BAD_FILTER`. */
 export function listContainers(store: Store, options: PsOptions = {}): ContainerRow[] {
-  const records = listRecords(store);
+  const records = listRecords(store, options.onDamaged);
   const groups = new Map<string, Filter[]>();
   for (const text of options.filters ?? []) {
     const at = text.indexOf('=');

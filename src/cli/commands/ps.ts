@@ -64,16 +64,25 @@ export const command: Command = {
     size: { type: 'boolean', short: 's', help: 'Show the size of the writable layer' },
   },
   args: { min: 0, max: 0 },
-  async run({ options, stdout, openStore }) {
+  async run({ options, stdout, stderr, openStore }) {
     const store = openStore();
     await collectLeftovers(store);
     const last = options.latest === true ? 1 : options.last === undefined ? undefined : Number(options.last);
-    const rows = listContainers(store, { all: options.all === true, last, filters: options.filter as string[] });
+    let status = 0;
+    const rows = listContainers(store, {
+      all: options.all === true,
+      last,
+      filters: options.filter as string[],
+      onDamaged: (id, error) => {
+        stderr.write(`imago: ${shownId(id, false)}: ${error.message}\n`);
+        status = 1;
+      },
+    });
     const full = options['no-trunc'] === true;
     const format = options.format as string | undefined;
     if (options.quiet === true && format === undefined) {
       for (const { record } of rows) stdout.write(`${shownId(record.id, full)}\n`);
-      return 0;
+      return status;
     }
     const columns = options.size === true ? [...LIST.columns, 'Size'] : LIST.columns;
     const now = Date.now();
@@ -83,7 +92,7 @@ export const command: Command = {
       rows.map((row) => rowOf(store, row, full, now)),
       format,
     );
-    return 0;
+    return status;
   },
 };
 
