@@ -1,12 +1,15 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { listRecords } from '../container/record.ts';
 import type { Digest } from '../core/digest.ts';
-import { chainIds } from '../image/chain.ts';
 import { listImages } from '../image/list.ts';
 import { resolveImage } from '../image/resolve.ts';
+import { chainIds } from '../oci/chain.ts';
+import { checkUnpacked } from '../snapshot/check-unpacked.ts';
 import { PATCH_INDEX, planPatches, readPatchRecord, regeneratePatch, storePatch } from '../snapshot/patch.ts';
 import { openSnapshotter } from '../snapshot/snapshotter.ts';
+import { UNPACKED } from '../snapshot/unpacked.ts';
+import { quarantinePath, TREE_ASIDE } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
 import { type VerifyResult, verify } from '../store/verify.ts';
 
@@ -33,8 +36,20 @@ export async function verifyStore(store: Store, options: VerifyStoreOptions = {}
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     dropLayer: (diffId) => snapshotter.releaseLayer(diffId),
     dropChain: (chainId) => snapshotter.releaseChain(chainId),
+    checkDerived: (diffId) => checkTree(store, diffId),
     regenerateChain: async (chainId) => await checkPatch(store, chainId, stacks.get(chainId)),
   });
+}
+
+/**
+ * An unpacked layer that is not as its tar says is moved out of the way, and unpacked anew at its next use. It is not
+ * deleted: a container may run on it, and it can tell what happened.
+ */
+function checkTree(store: Store, diffId: Digest): 'same' | 'removed' {
+  if (checkUnpacked(store, diffId) === undefined) return 'same';
+  const aside = `${quarantinePath(store.root, diffId)}${TREE_ASIDE}${Date.now()}`;
+  renameSync(join(store.layerDirectory(diffId), UNPACKED), aside);
+  return 'removed';
 }
 
 /** ChainID → the layers that it stands for, of all images and containers that can be read. */

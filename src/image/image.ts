@@ -1,12 +1,12 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { chainIds } from '../oci/chain.ts';
 import { type ImageConfig, parseConfig } from '../oci/config.ts';
 import { bareDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { type ImageManifest, type ParsedManifest, parseImageManifest, parseManifest } from '../oci/manifest.ts';
 import { isConfigType, isIndexType } from '../oci/media-types.ts';
 import { formatPlatform, hostPlatform, matchPlatform, type Platform, selectPlatform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
-import { chainIds } from './chain.ts';
 import { referencesTo } from './tags.ts';
 
 /** One image of one platform, as it is in the store. */

@@ -2,7 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, ren
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import type { Patch } from '../formats/erofs/patch.ts';
-import { chainIds } from '../image/chain.ts';
+import { chainIds } from '../oci/chain.ts';
 import { Ingest } from '../store/ingest.ts';
 import { readLayerEntries } from '../store/layer-entries.ts';
 import { layerRecord, layerTarPath } from '../store/layers.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { digestHex } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
-import { chainIds } from '../image/chain.ts';
+import { chainIds } from '../oci/chain.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { closeFd, createMount } from '../system/mount.ts';

@@ -3,7 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import { digestHex } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { LayerFacts } from '../formats/erofs/facts.ts';
-import { chainIds } from '../image/chain.ts';
+import { chainIds } from '../oci/chain.ts';
 import { FILES } from '../store/layer-job.ts';
 import { layerRecord, layerTarPath } from '../store/layers.ts';
 import type { Store } from '../store/store.ts';

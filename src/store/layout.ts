@@ -48,3 +48,6 @@ export function digestOfName(name: string): Digest | undefined {
 export function quarantinePath(root: string, digest: Digest): string {
   return join(root, 'quarantine', directoryName(digest));
 }
+
+/** In the name of an unpacked layer in quarantine/: its DiffID's hex before, a time stamp after it. */
+export const TREE_ASIDE = '.fs-';

@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { bytesOf } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
-import { sha256 } from '../core/sha256.ts';
+import { chainIds } from '../oci/chain.ts';
 import { tryLockIfThere } from '../system/lock.ts';
 import { readDocument } from './document.ts';
 import { quarantinePath } from './layout.ts';
@@ -37,18 +36,8 @@ export class Reached {
       }
       for (const leaf of named.blobs) this.digests.add(leaf);
       for (const diffId of named.layers) this.digests.add(diffId);
-      if (named.layers.length > 0) this.#addChains(named.layers);
+      for (const chain of chainIds(named.layers)) this.chains.add(chain);
       waiting.push(...named.documents);
-    }
-  }
-
-  /** OCI image-spec v1.1.1, config.md §Layer ChainID. */
-  #addChains(diffIds: readonly Digest[]): void {
-    let chain = diffIds[0]!;
-    this.chains.add(chain);
-    for (const diffId of diffIds.slice(1)) {
-      chain = sha256(bytesOf(`${chain} ${diffId}`));
-      this.chains.add(chain);
     }
   }
 }

@@ -5,7 +5,7 @@ import type { Digest } from '../core/digest.ts';
 import { readDocument } from './document.ts';
 import { explainWriteError } from './errors.ts';
 import { Ingest, listAbandoned } from './ingest.ts';
-import { blobPath, chainDirectory, digestOfName, layerDirectory, quarantinePath } from './layout.ts';
+import { blobPath, chainDirectory, digestOfName, layerDirectory, quarantinePath, TREE_ASIDE } from './layout.ts';
 import { digestsInFile, Reached, type Roots, readRoots } from './mark.ts';
 import type { RefRecord } from './refs.ts';
 import type { Store } from './store.ts';
@@ -132,11 +132,23 @@ function findGarbage(store: Store, options: PruneOptions): Garbage {
     chains: listDigests(root, 'chains').filter((c) => !reached.chains.has(c) && !reached.digests.has(c)),
     cache: cache.filter(({ digests }) => digests.some((d) => gone.has(d))).map(({ path }) => path),
     leftovers: [...roots.deadLeases, ...listAbandoned(root)],
-    quarantined: [...new Set(listDigests(root, 'quarantine'))]
-      // Nothing asks for it any more, or it came again.
-      .filter((d) => !reached.digests.has(d) || store.hasBlob(d))
-      .flatMap((d) => [quarantinePath(root, d), `${quarantinePath(root, d)}.json`]),
+    quarantined: [
+      ...[...new Set(listDigests(root, 'quarantine'))]
+        // Nothing asks for it any more, or it came again.
+        .filter((d) => !reached.digests.has(d) || store.hasBlob(d))
+        .flatMap((d) => [quarantinePath(root, d), `${quarantinePath(root, d)}.json`]),
+      ...listTreesAside(root, used),
+    ],
   };
+}
+
+/** Unpacked layers that were set aside and that no container may run on any more. */
+function listTreesAside(root: string, used: Reached): string[] {
+  return readdirSync(join(root, 'quarantine')).flatMap((name) => {
+    const digest = digestOfName(name.split('.')[0]!);
+    const isTree = name.includes(TREE_ASIDE) && digest !== undefined && !used.digests.has(digest);
+    return isTree ? [join(root, 'quarantine', name)] : [];
+  });
 }
 
 function reachFromRoots(store: Store, roots: Roots, dropped: ReadonlySet<RefRecord>): Reached {

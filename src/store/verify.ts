@@ -18,6 +18,8 @@ import { threads } from './threads.ts';
 export interface VerifyOptions extends LayerHooks {
   /** Only what these reach (a manifest's digest, say); default: everything in the store. */
   only?: readonly Digest[];
+  /** Compares what other rooms made of a layer, which is intact, and takes it away where it differs. */
+  checkDerived?: (diffId: Digest) => 'same' | 'removed';
   /** Makes what other rooms derived from layers anew, and compares: the patch of a stack, by its ChainID. */
   regenerateChain?: (chainId: Digest) => Promise<'same' | 'replaced' | 'removed'>;
   /** Gets bytes. */
@@ -38,7 +40,7 @@ export interface Damage {
 }
 
 export interface Regenerated {
-  kind: 'layer index' | 'layer facts' | 'patch';
+  kind: 'layer index' | 'layer facts' | 'unpacked layer' | 'patch';
   /** The layer's DiffID, or a patch's ChainID. */
   digest: Digest;
 }
@@ -180,6 +182,9 @@ class Verification {
         remedy: 'remove the images that have it',
       });
       return;
+    }
+    if (this.#options.checkDerived?.(diffId) === 'removed') {
+      this.#result.regenerated.push({ kind: 'unpacked layer', digest: diffId });
     }
     if (found.differs.length === 0) return;
     await reindexLayer(this.#store, diffId);
