@@ -2,8 +2,8 @@ import type { ByteString } from '../../core/bytes.ts';
 import { pathError } from './path.ts';
 
 /** OCI image-spec v1.1.1, layer.md §Whiteouts. */
-export const WHITEOUT_PREFIX = '.wh.';
-export const OPAQUE_MARKER = '.wh..wh..opq';
+const WHITEOUT_PREFIX = '.wh.';
+const OPAQUE_MARKER = '.wh..wh..opq';
 /** What AUFS kept for itself; no image holds such names as content (moby pkg/archive/whiteouts.go). */
 const AUFS_PREFIX = '.wh..wh.';
 /** Where AUFS kept the inodes of hardlinked files: ignored as names, good as sources of links (moby diff.go). */
