@@ -7,13 +7,14 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { formatSize } from '../src/core/sizes.ts';
+import { listContainers } from '../src/engine/ps.ts';
 import { listImages } from '../src/image/list.ts';
 import { resolveImage } from '../src/image/resolve.ts';
 import { imageSizes } from '../src/image/sizes.ts';
 import { dropPin } from '../src/snapshot/pin.ts';
 import { Store } from '../src/store/store.ts';
 import { tryToWrite } from './demo/read-only.ts';
-import { DemoFailure, freePort, Shell, waitForHttp } from './demo/shell.ts';
+import { DemoFailure, freePort, Shell } from './demo/shell.ts';
 
 const directory: string =
   process.env.IMAGO_DEMO_DIR ?? join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'imago-demo');
@@ -39,22 +40,26 @@ async function main(): Promise<void> {
   mkdirSync(run, { recursive: true });
   const names: string[] = [];
   const summary: Summary = { base: 0, buildA: 0, buildB: 0, start: 0, verify: 0, cached: 0 };
-  const stopped = new Promise<never>((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new DemoFailure('stopped')));
-  });
-  const play = async (): Promise<void> => {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => shell.stop());
+  try {
+    await removeLeftovers();
     await importBase(summary);
     await buildApps(summary);
     await showSharing();
     await runSessions(summary, names);
     await verifyAll(summary);
     await showSummary(summary);
-  };
-  try {
-    await Promise.race([play(), stopped]);
   } finally {
-    if (names.length > 0) await shell.run(`imago rm -f ${names.join(' ')}`, { show: false, check: false });
+    if (names.length > 0)
+      await shell.run(`imago rm -f ${names.join(' ')}`, { show: false, check: false, always: true });
     if (existsSync(join(run, 'mnt'))) dropPin(run);
+  }
+}
+
+/** Of a run that was killed: the store is the demo's alone. */
+async function removeLeftovers(): Promise<void> {
+  for (const { record } of listContainers(Store.open({ root, run }), { all: true })) {
+    await shell.run(`imago rm -f ${record.name}`);
   }
 }
 
@@ -131,7 +136,7 @@ async function runSessions(summary: Summary, names: string[]): Promise<void> {
   await shell.run(`imago run -d --network host -e PORT=${ports[1]} --name ${two} app-a`);
   await shell.run(`imago run -d --network host -e PORT=${ports[2]} --name ${words} app-b`);
   const urls = ports.map((port) => `http://127.0.0.1:${port}/`);
-  for (const url of urls) await waitForHttp(url);
+  for (const url of urls) await shell.waitForHttp(url);
   await shell.run('imago ps');
 
   const added = await shell.http('PUT', `${urls[0]}shopping`, 'milk, bread');

@@ -1,5 +1,5 @@
 /** How the demo runs commands and shows them: each as a person would type it, what it says below, then what was checked. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 
@@ -21,6 +21,8 @@ interface RunOptions {
   filter?: (line: string) => boolean;
   /** Throw for a status other than 0 (default). */
   check?: boolean;
+  /** Run it although the demo was stopped: it cleans up. */
+  always?: boolean;
 }
 
 /** A failed claim: the demo ends with it. */
@@ -28,11 +30,19 @@ export class DemoFailure extends Error {}
 
 export class Shell {
   readonly #env: NodeJS.ProcessEnv;
+  #child: ChildProcess | undefined;
+  #stopped = false;
 
   constructor(env: Record<string, string>) {
     // `imago` in a command line is this checkout's.
     const path = `${join(project, 'bin')}${delimiter}${process.env.PATH}`;
     this.#env = { ...process.env, ...env, PATH: path };
+  }
+
+  /** Ends the command that runs; those that would follow throw. */
+  stop(): void {
+    this.#stopped = true;
+    this.#child?.kill('SIGINT');
   }
 
   heading(number: number, text: string): void {
@@ -44,10 +54,13 @@ export class Shell {
   }
 
   /** Runs a command line by sh, in the project's directory. */
-  async run(line: string, { show = true, filter, check = true }: RunOptions = {}): Promise<CommandOutput> {
+  async run(line: string, options: RunOptions = {}): Promise<CommandOutput> {
+    const { show = true, filter, check = true, always = false } = options;
+    if (!always) this.#checkStopped();
     process.stdout.write(`${paint(36, `$ ${line}`)}\n`);
     const started = performance.now();
     const child = spawn('sh', ['-c', line], { cwd: project, env: this.#env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       let rest = '';
@@ -66,6 +79,7 @@ export class Shell {
       child.once('close', (code) => resolve(code ?? 1));
     });
     const seconds = (performance.now() - started) / 1000;
+    if (!always) this.#checkStopped();
     if (check && status !== 0) {
       throw new DemoFailure(`'${line}' ended with ${status}\n${show ? '' : output.stdout + output.stderr}`);
     }
@@ -93,22 +107,27 @@ export class Shell {
     return { status: response.status, text };
   }
 
+  /** Until something answers at the address. */
+  async waitForHttp(url: string, seconds = 20): Promise<void> {
+    const end = Date.now() + seconds * 1000;
+    for (;;) {
+      this.#checkStopped();
+      try {
+        await (await fetch(url)).arrayBuffer();
+        return;
+      } catch (error) {
+        if (Date.now() > end) throw new DemoFailure(`nothing answers at ${url}: ${(error as Error).message}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  #checkStopped(): void {
+    if (this.#stopped) throw new DemoFailure('stopped');
+  }
+
   #print(line: string): void {
     process.stdout.write(`  ${paint(2, line)}\n`);
-  }
-}
-
-/** Until something answers at the address. */
-export async function waitForHttp(url: string, seconds = 20): Promise<void> {
-  const end = Date.now() + seconds * 1000;
-  for (;;) {
-    try {
-      await (await fetch(url)).arrayBuffer();
-      return;
-    } catch (error) {
-      if (Date.now() > end) throw new DemoFailure(`nothing answers at ${url}: ${(error as Error).message}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
   }
 }
 
