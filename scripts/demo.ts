@@ -41,6 +41,8 @@ async function main(): Promise<void> {
   const names: string[] = [];
   const summary: Summary = { base: 0, buildA: 0, buildB: 0, start: 0, verify: 0, cached: 0 };
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => shell.stop());
+  // Whoever read this has gone.
+  process.stdout.on('error', () => shell.stop());
   try {
     await removeLeftovers();
     await importBase(summary);
