@@ -107,7 +107,7 @@ function oneLine(text: string): string {
 
 /** A line that overwrites itself with carriage returns shows how it ended. */
 function lastState(line: string): string {
-  return escapeControls(line.replace(/\r+$/, '').replace(/^.*\r/, ''));
+  return escapeControls(line.replace(/\r+$/, '').replace(/^[\s\S]*\r/, ''));
 }
 
 /** Output of a step must not steer the user's terminal; tabs and colours may stay. */
