@@ -5,10 +5,12 @@ import type { CommandContext } from './command.ts';
 /** The status of a process whose reader went away, as SIGPIPE would have ended it. */
 const BROKEN_PIPE_STATUS = 141;
 
-/** What a signal that a command took as `context.signal` ended it with, or undefined. */
+/** The status of a command that was aborted: by a signal that it took as `context.signal`, or for want of a reader. */
 let stoppedBy: number | undefined;
+/** Aborts the command, where it takes `context.signal`. */
+let stop: ((reason: Error) => void) | undefined;
 
-/** 128 + the number of the signal that aborted the command, or undefined. */
+/** 128 + the number of the signal that aborted the command, 1 where its output could not be written, or undefined. */
 export function signalStatus(): number | undefined {
   return stoppedBy;
 }
@@ -47,12 +49,18 @@ let watched = false;
 export function standardOutput(): NodeJS.WriteStream {
   if (!watched) {
     watched = true;
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(BROKEN_PIPE_STATUS);
-      throw error;
-    });
+    process.stdout.on('error', endOutput);
   }
   return process.stdout;
+}
+
+function endOutput(error: NodeJS.ErrnoException): void {
+  if (stoppedBy !== undefined) return;
+  const broken = error.code === 'EPIPE';
+  if (!broken) process.stderr.write(`imago: cannot write to the standard output: ${error.message}\n`);
+  stoppedBy = broken ? BROKEN_PIPE_STATUS : 1;
+  if (stop === undefined) process.exit(stoppedBy);
+  stop(error);
 }
 
 /** Waits until what was printed is with the system; a closed pipe ends the process here at the latest. */
@@ -62,6 +70,7 @@ export async function flushOutput(): Promise<void> {
 
 function catchSignals(): AbortSignal {
   const controller = new AbortController();
+  stop = (reason) => controller.abort(reason);
   const numbers = { SIGINT: 2, SIGTERM: 15 } as const;
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.on(name, () => {

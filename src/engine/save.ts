@@ -101,16 +101,30 @@ async function writeFileWhole(path: string, write: (sink: ArchiveSink) => Promis
   const direct = stat !== undefined && !stat.isFile();
   const place = direct ? path : join(dirname(path), `.${basename(path).slice(0, 200)}.${uniqueName()}`);
   // As Docker's: an image may hold what is not for everybody.
-  const fd = openSync(place, direct ? 'w' : 'wx', 0o600);
+  const fd = explainOutput(path, () => openSync(place, direct ? 'w' : 'wx', 0o600));
   try {
     try {
-      await write((chunk) => writeAll(fd, chunk));
+      await write((chunk) => explainOutput(path, () => writeAll(fd, chunk)));
     } finally {
       closeSync(fd);
     }
-    if (!direct) renameSync(place, path);
+    if (!direct) explainOutput(path, () => renameSync(place, path));
   } catch (error) {
     if (!direct) rmSync(place, { force: true });
     throw error;
+  }
+}
+
+/** Names what the user named, not the temporary file beside it. */
+function explainOutput<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new ImagoError('CANNOT_WRITE', `cannot write '${path}'`, {
+      got: code,
+      remedy: code === 'ENOSPC' ? 'there is no space left on its disk' : 'choose another place with -o',
+      cause,
+    });
   }
 }

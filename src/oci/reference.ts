@@ -102,9 +102,9 @@ function suffixed(name: string, { tag, digest }: Reference): string {
 
 function badReference(text: string, message: string): ImagoError {
   const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text;
-  return new ImagoError(
-    'BAD_REFERENCE',
-    message,
-    shown !== '' && message.includes(shown) ? {} : { got: JSON.stringify(shown) },
-  );
+  const got = shown !== '' && message.includes(shown) ? {} : { got: JSON.stringify(shown) };
+  return new ImagoError('BAD_REFERENCE', message, {
+    ...got,
+    remedy: 'a name is [HOST[:PORT]/]PATH[:TAG][@DIGEST] in lower case, as debian:bookworm',
+  });
 }

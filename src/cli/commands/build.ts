@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { addAbortSignal } from 'node:stream';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage, readDockerfile } from '../../engine/build.ts';
 import { BuildPrinter, printExcerpt } from '../build-output.ts';
@@ -69,7 +70,7 @@ export const command: Command = {
   },
 };
 
-async function readOptions({ args, options, stdin }: CommandContext): Promise<BuildOptions> {
+async function readOptions({ args, options, stdin, signal }: CommandContext): Promise<BuildOptions> {
   const path = args[0]!;
   const file = options.file as string | undefined;
   checkChoice('progress', options.progress, ['auto', 'plain', 'tty']);
@@ -91,7 +92,7 @@ async function readOptions({ args, options, stdin }: CommandContext): Promise<Bu
   }
   return {
     context: path === '-' ? undefined : path,
-    file: fromInput ? { name: 'Dockerfile', text: await readInput(stdin) } : file,
+    file: fromInput ? { name: 'Dockerfile', text: await readInput(addAbortSignal(signal, stdin)) } : file,
     tags: options.tag as string[],
     buildArgs: readBuildArgs(options['build-arg'] as string[]),
     labels: readPairs(options.label as string[]),

@@ -3,6 +3,7 @@ import { inspectImage } from '../../engine/inspect.ts';
 import { inspectContainer } from '../../engine/inspect-container.ts';
 import type { Store } from '../../store/store.ts';
 import type { Command } from '../command.ts';
+import { printable } from '../failure.ts';
 import { printValue } from '../format.ts';
 
 const KINDS = ['container', 'image'] as const;
@@ -28,7 +29,7 @@ export const command: Command = {
     for (const name of args) {
       const value = inspectAny(store, name, kinds);
       if (value === undefined) {
-        stderr.write(`Error: No such ${kinds.length === 1 ? kinds[0] : 'object'}: ${name}\n`);
+        stderr.write(`Error: No such ${kinds.length === 1 ? kinds[0] : 'object'}: ${printable(name)}\n`);
         status = 1;
       } else if (format === undefined) found.push(value);
       else printValue(stdout, value, format);

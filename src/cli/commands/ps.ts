@@ -64,7 +64,8 @@ export const command: Command = {
     size: { type: 'boolean', short: 's', help: 'Show the size of the writable layer' },
   },
   args: { min: 0, max: 0 },
-  async run({ options, stdout, stderr, openStore }) {
+  async run(context) {
+    const { options, stdout, openStore } = context;
     const store = openStore();
     await collectLeftovers(store);
     const last = options.latest === true ? 1 : options.last === undefined ? undefined : Number(options.last);
@@ -74,7 +75,7 @@ export const command: Command = {
       last,
       filters: options.filter as string[],
       onDamaged: (id, error) => {
-        stderr.write(`imago: ${shownId(id, false)}: ${error.message}\n`);
+        context.stderr.write(`imago: ${shownId(id, false)}: ${error.message}\n`);
         status = 1;
       },
     });
