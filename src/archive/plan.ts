@@ -48,9 +48,23 @@ export function readDocument(
     throw new ImagoError('SIZE_MISMATCH', `'${name}' in ${content.title} is not as long as its descriptor says`, {
       want: `${expect.size} bytes`,
       got: bytes.length,
+      remedy: 'the archive is damaged or was changed: get it again',
     });
   }
   return bytes;
+}
+
+/** Parses a file of the archive: what is wrong with it is told with its name. */
+export function parseFile<T>(content: ArchiveContent, name: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof ImagoError)) throw error;
+    throw new ImagoError(error.code, `'${name}' in ${content.title} is not valid: ${error.message}`, {
+      remedy: 'make the archive again, or ask who made it',
+      cause: error,
+    });
+  }
 }
 
 /** Throws `DIGEST_MISMATCH`. */
@@ -71,5 +85,6 @@ export function checkLayerCount(config: ImageConfig, layers: number, ref: string
     ref,
     want: `${want}, as in the config`,
     got: layers,
+    remedy: 'make the archive again, or ask who made it',
   });
 }

@@ -6,7 +6,7 @@ import { matchPlatform } from '../oci/platform.ts';
 import { formatReference, parseReference } from '../oci/reference.ts';
 import { digestOf } from '../store/blobs.ts';
 import { type ArchiveContent, cleanName, missingFile } from './content.ts';
-import { checkLayerCount, type PlannedImage, type PlanOptions } from './plan.ts';
+import { checkLayerCount, type PlannedImage, type PlanOptions, parseFile } from './plan.ts';
 import { mismatch } from './read-oci.ts';
 
 interface DockerItem {
@@ -20,16 +20,19 @@ interface DockerItem {
  * Format): a list of {Config, RepoTags, Layers}, the lowest layer first. Throws `BAD_MANIFEST`.
  */
 function readItems(content: ArchiveContent): DockerItem[] {
-  const root = parseJson(content.read('manifest.json')!, 'BAD_MANIFEST', `manifest.json in ${content.title}`);
-  if (!Array.isArray(root.value)) throw root.bad('a list');
-  return root.list().map((item) => ({
-    config: item.get('Config').nonEmpty(),
-    names: item.get('RepoTags').list().map(readTag),
-    layers: item
-      .get('Layers')
-      .list()
-      .map((layer) => layer.nonEmpty()),
-  }));
+  const bytes = content.read('manifest.json')!;
+  return parseFile(content, 'manifest.json', () => {
+    const root = parseJson(bytes, 'BAD_MANIFEST', 'manifest');
+    if (!Array.isArray(root.value)) throw root.bad('a list');
+    return root.list().map((item) => ({
+      config: item.get('Config').nonEmpty(),
+      names: item.get('RepoTags').list().map(readTag),
+      layers: item
+        .get('Layers')
+        .list()
+        .map((layer) => layer.nonEmpty()),
+    }));
+  });
 }
 
 function readTag(field: Field): string {
@@ -55,7 +58,7 @@ export function planDockerArchive(content: ArchiveContent, options: PlanOptions)
 function planItem(content: ArchiveContent, item: DockerItem): PlannedImage {
   const bytes = content.read(item.config);
   if (bytes === undefined) throw missingFile(content.title, item.config);
-  const { value } = parseConfig(bytes);
+  const { value } = parseFile(content, item.config, () => parseConfig(bytes));
   checkLayerCount(value, item.layers.length, item.config);
   const outside = item.layers.find((file) => cleanName(file) === undefined);
   if (outside !== undefined) throw missingFile(content.title, outside);

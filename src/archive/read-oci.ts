@@ -8,7 +8,7 @@ import { isConfigType, isIndexType, isManifestType, MEDIA_TYPES } from '../oci/m
 import { formatPlatform, matchPlatform, type Platform, selectPlatform } from '../oci/platform.ts';
 import { formatReference, parseReference } from '../oci/reference.ts';
 import { type ArchiveContent, blobName } from './content.ts';
-import { checkLayerCount, type PlannedImage, type PlanOptions, readDocument } from './plan.ts';
+import { checkLayerCount, type PlannedImage, type PlanOptions, parseFile, readDocument } from './plan.ts';
 
 /** OCI image-spec v1.1.1, annotations.md; containerd's and Docker's name in full. */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
@@ -24,7 +24,8 @@ const MAX_DEPTH = 4;
  */
 export function planOciLayout(content: ArchiveContent, options: PlanOptions): PlannedImage[] {
   checkLayoutVersion(content);
-  const root = parseManifest(content.read('index.json')!, { mediaType: MEDIA_TYPES.index });
+  const index = content.read('index.json')!;
+  const root = parseFile(content, 'index.json', () => parseManifest(index, { mediaType: MEDIA_TYPES.index }));
   if (root.kind !== 'index') throw badLayout(content, 'index.json is not an image index');
   const groups = new Map<string, Group>();
   for (const [i, descriptor] of root.value.manifests.entries()) {
@@ -39,6 +40,7 @@ export function planOciLayout(content: ArchiveContent, options: PlanOptions): Pl
   if (found.length > 0) return found;
   throw new ImagoError('NO_IMAGE', `there is no image in ${content.title}`, {
     got: root.value.manifests.length === 0 ? 'an empty index' : 'artifacts, or images whose manifests are missing',
+    remedy: 'make the archive again, with an image in it',
   });
 }
 
@@ -53,12 +55,16 @@ interface Group {
 function checkLayoutVersion(content: ArchiveContent): void {
   const bytes = content.read('oci-layout');
   if (bytes === undefined) throw badLayout(content, "the file 'oci-layout' is missing");
-  const version = parseJson(bytes, 'BAD_LAYOUT', 'oci-layout').get('imageLayoutVersion');
-  if (version.string() !== '1.0.0') throw version.bad('"1.0.0"');
+  parseFile(content, 'oci-layout', () => {
+    const version = parseJson(bytes, 'BAD_LAYOUT', 'layout').get('imageLayoutVersion');
+    if (version.string() !== '1.0.0') throw version.bad('"1.0.0"');
+  });
 }
 
 function badLayout(content: ArchiveContent, problem: string): ImagoError {
-  return new ImagoError('BAD_LAYOUT', `${content.title} is not a valid OCI image layout: ${problem}`);
+  return new ImagoError('BAD_LAYOUT', `${content.title} is not a valid OCI image layout: ${problem}`, {
+    remedy: 'make the archive again, or ask who made it',
+  });
 }
 
 /** Docker's load takes containerd's name, else the reference name as if it were typed. */
@@ -84,7 +90,7 @@ function addDescriptor(content: ArchiveContent, descriptor: Descriptor, group: G
   // An index may name what was left out when the archive was made (docker save --platform); index.json may not.
   if (depth > 0 && !content.has(name)) return;
   const bytes = readDocument(content, name, descriptor);
-  const parsed = parseManifest(bytes, { mediaType, digest });
+  const parsed = parseFile(content, name, () => parseManifest(bytes, { mediaType, digest }));
   if (parsed.kind === 'image') {
     const image = planImage(content, parsed, descriptor);
     if (image !== undefined && !group.images.some(({ id }) => id === image.id)) group.images.push(image);
@@ -99,7 +105,9 @@ function planImage(content: ArchiveContent, parsed: ParsedImage, descriptor: Des
   const { config: configDescriptor, layers } = parsed.value;
   if (!isConfigType(configDescriptor.mediaType)) return undefined;
   const { digest } = descriptor;
-  const config = parseConfig(readDocument(content, blobName(configDescriptor.digest), configDescriptor));
+  const configName = blobName(configDescriptor.digest);
+  const configBytes = readDocument(content, configName, configDescriptor);
+  const config = parseFile(content, configName, () => parseConfig(configBytes));
   checkLayerCount(config.value, layers.length, digest);
   const diffIds = config.value.rootfs.diff_ids;
   return {

@@ -30,7 +30,23 @@ export interface Image {
 
 export function readManifest(store: Store, descriptor: Descriptor): ParsedManifest {
   const { digest, mediaType } = descriptor;
-  return parseManifest(store.readBlob(digest), { digest, mediaType });
+  return parseStored(store, digest, (bytes) => parseManifest(bytes, { digest, mediaType }));
+}
+
+/** Documents are checked before they are stored: one that cannot be parsed was damaged since. */
+function parseStored<T>(store: Store, digest: Digest, parse: (bytes: Uint8Array) => T): T {
+  const bytes = store.readBlob(digest);
+  try {
+    return parse(bytes);
+  } catch (error) {
+    if (!(error instanceof ImagoError)) throw error;
+    throw new ImagoError(error.code, error.message, {
+      ref: digest,
+      path: store.blobPath(digest),
+      remedy: "'imago verify' says what it belongs to and how to get it back",
+      cause: error,
+    });
+  }
 }
 
 /** The platform that images are taken for where nobody says: this machine's. */
@@ -91,7 +107,7 @@ export function presentManifests(store: Store, manifests: readonly Descriptor[])
 }
 
 function readImageManifest(store: Store, { digest, mediaType }: Descriptor): ImageManifest {
-  return parseImageManifest(store.readBlob(digest), { digest, mediaType }).value;
+  return parseStored(store, digest, (bytes) => parseImageManifest(bytes, { digest, mediaType })).value;
 }
 
 /** Where nobody asked for a platform, an image of another one, or of none that is told, is better than none. */
@@ -106,7 +122,7 @@ function composeImage(store: Store, target: Descriptor, descriptor: Descriptor, 
       got: manifest.artifactType ?? manifest.config.mediaType,
     });
   }
-  const { value: config } = parseConfig(store.readBlob(manifest.config.digest));
+  const { value: config } = parseStored(store, manifest.config.digest, parseConfig);
   const diffIds = config.rootfs.diff_ids;
   if (diffIds.length !== manifest.layers.length) {
     throw new ImagoError('BAD_MANIFEST', 'manifest and config disagree on the number of layers', {
