@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { hasLayer } from '../store/layers.ts';
@@ -54,12 +54,17 @@ export class BuildCache {
     return result;
   }
 
+  /** Best effort: without the record the step is only done again. */
   set(key: string, inputs: string, { layer, created }: StepResult): void {
-    if (inputs !== '' && !this.has(key)) {
-      mkdirSync(join(this.#store.root, 'cache', 'seen'), { recursive: true });
-      writeFileSync(this.#seenPath(key), '');
+    try {
+      if (inputs !== '') {
+        mkdirSync(join(this.#store.root, 'cache', 'seen'), { recursive: true });
+        writeFileSync(this.#seenPath(key), '');
+      }
+      replaceFile(this.#path(key, inputs), `${JSON.stringify({ layers: layer === null ? [] : [layer], created })}\n`);
+    } catch {
+      // A full disk, say: the image itself will tell.
     }
-    replaceFile(this.#path(key, inputs), `${JSON.stringify({ layers: layer === null ? [] : [layer], created })}\n`);
   }
 
   #path(key: string, inputs: string): string {
@@ -79,6 +84,32 @@ function readRecord(path: string): StepResult | undefined {
     return { layer: layers[0] ?? null, created };
   } catch {
     return undefined;
+  }
+}
+
+const DAY_MS = 24 * 3600 * 1000;
+const KEPT_DAYS = 30;
+
+/**
+ * Forgets what the last 30 days had no use for of the notes beside the records: digests of contexts and of inputs.
+ * Looks once a day. The records themselves are prune's.
+ */
+export function sweepCache(store: Store): void {
+  const cache = join(store.root, 'cache');
+  const marker = join(cache, 'seen', '.swept');
+  const now = Date.now();
+  try {
+    if (now - (statSync(marker, { throwIfNoEntry: false })?.mtimeMs ?? 0) < DAY_MS) return;
+    for (const directory of ['seen', 'inputs', 'stat']) {
+      const path = join(cache, directory);
+      for (const name of existsSync(path) ? readdirSync(path) : []) {
+        const file = join(path, name);
+        if (now - statSync(file).mtimeMs > KEPT_DAYS * DAY_MS) rmSync(file);
+      }
+    }
+    if (existsSync(join(cache, 'seen'))) writeFileSync(marker, '');
+  } catch {
+    // Another build sweeps, too.
   }
 }
 

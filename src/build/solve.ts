@@ -12,7 +12,7 @@ import { layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { lookup } from '../tree/lookup.ts';
-import { BuildCache, stepKey } from './cache.ts';
+import { BuildCache, stepKey, sweepCache } from './cache.ts';
 import { type ConfigureContext, configure } from './configure.ts';
 import { copyHistory, executeCopy, type LayerContext, type LayerStep, prepareCopy, timeText } from './copy.ts';
 import { type CopyOrigin, contextOrigin, layersOrigin } from './copy-origin.ts';
@@ -52,7 +52,9 @@ export interface SolveOptions {
 export async function solvePlan(options: SolveOptions): Promise<ImageDraft> {
   using solver = new Solver(options);
   for (const stage of options.plan.stages) await solver.solve(stage);
-  return (await solver.solve(options.plan.target)).draft;
+  const { draft } = await solver.solve(options.plan.target);
+  sweepCache(options.store);
+  return draft;
 }
 
 class Solver implements Disposable {
@@ -189,6 +191,8 @@ class Solver implements Disposable {
     const request = { diffIds: diffIds(state), args, env: words, network: own, scripts, lower, lease, signal };
     const at = { line: instruction.line, endLine: instruction.endLine, step: name };
     const layer = await executeRun(run, request, state, progress, at);
+    // It may have taken long: what people changed meanwhile is looked at anew.
+    this.#context = undefined;
     const result = { layer: layer?.diffId ?? null, created: timeText(this.#time) };
     this.#cache.set(key, '', result);
     return this.#withLayer(state, { ...result, cached: false }, runHistory(state, args));
