@@ -158,6 +158,10 @@ export class Lab implements Disposable {
 
   /** Nothing of ours may be left running or mounted, the pinned namespace aside: throws if something is. */
   [Symbol.dispose](): void {
+    // What cleans up after a container may still be at it.
+    for (let waited = 0; processesNaming(this.directory).length > 0 && waited < 5000; waited += 50) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+    }
     const left = processesNaming(this.directory);
     for (const { pid } of left) process.kill(pid, 'SIGKILL');
     const mounts = mountsBelow(this.directory);
