@@ -1,4 +1,5 @@
 import { type Stats, statSync } from 'node:fs';
+import { displayName } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { appendLayer, emptyDraft, tarLayer, writeImage } from '../image/draft.ts';
@@ -47,6 +48,14 @@ export async function importImage(
   using lease = store.lease('import');
   const { signal, onProgress } = options;
   const layer = await ingestLayer(store, lease, await openSource(source, signal), { signal, onProgress });
+  const [link] = layer.facts.lowerLinks;
+  if (link !== undefined) {
+    throw new ImagoError('BAD_HARDLINK', 'hardlink to what is not in the archive', {
+      path: displayName(link.path),
+      got: JSON.stringify(displayName(link.target)),
+      remedy: 'pack the whole root file system',
+    });
+  }
   const created = creationTime();
   const comment = options.message ?? `Imported from ${typeof source === 'string' ? source : '-'}`;
   const { id, descriptor } = writeImage(store, lease, appendLayer(draft, tarLayer(layer), { created, comment }));

@@ -56,10 +56,15 @@ export async function* decompressByTool(
     for await (const chunk of child.stdout as AsyncIterable<Buffer>) yield chunk;
     const code = await ended;
     await fed;
-    if (code !== 0) throw corrupt(tool, complaint.trim() || `${tool} exited with ${code}`);
+    if (code !== 0) throw corrupt(tool, firstLine(complaint) || `${tool} exited with ${code}`);
   } finally {
     if (child.exitCode === null) child.kill('SIGKILL');
   }
+}
+
+/** bzip2 goes on with advice; it ends its sentences, and what follows here begins with a colon. */
+function firstLine(complaint: string): string {
+  return complaint.trim().split('\n')[0]!.replace(/[.;]$/, '');
 }
 
 /** Fails only where the source does: a tool that gave up closes the pipe, and its exit status tells why. */

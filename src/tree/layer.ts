@@ -196,11 +196,14 @@ class LayerBuilder {
   }
 }
 
+const BAD_LAYER = 'the image is damaged or hostile: get it again, or ask who made it';
+
 export function linkError(summary: string, { path, target, offset }: LowerLink): ImagoError {
   return new ImagoError('BAD_HARDLINK', summary, {
     path: displayName(path),
     got: JSON.stringify(displayName(target)),
     offset,
+    remedy: BAD_LAYER,
   });
 }
 
@@ -208,5 +211,6 @@ function notDirectory(path: ByteString, entry: TarEntry): ImagoError {
   return new ImagoError('NOT_A_DIRECTORY', `'${displayName(path || '/')}' is not a directory in this layer`, {
     path: displayName(entry.path),
     offset: entry.headerOffset,
+    remedy: BAD_LAYER,
   });
 }
