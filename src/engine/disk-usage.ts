@@ -61,7 +61,7 @@ export async function readDiskUsage(store: Store): Promise<DiskUsage> {
     store,
     all.layers.filter((diffId) => !unreached.has(diffId)),
   );
-  const total = readdirSync(join(store.root, 'cache')).length;
+  const total = readdirSync(join(store.root, 'cache')).filter((name) => name.endsWith('.json')).length;
   return {
     images,
     containers: countRow(containers, running),

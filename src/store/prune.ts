@@ -62,14 +62,14 @@ export async function prune(store: Store, options: PruneOptions = {}): Promise<P
 
 /**
  * The same, for what was reachable from these digests alone: what `rmi` does after it removed the reference.
- * The rest of the garbage stays for `prune`.
+ * Layers that the build cache knows stay, so that the next build has them; the rest of the garbage is `prune`'s.
  */
 export async function removeUnreached(
   store: Store,
   digests: readonly Digest[],
   hooks: LayerHooks = {},
 ): Promise<PruneResult> {
-  return collect(store, { ...hooks, keepCache: false }, (garbage) => {
+  return collect(store, { ...hooks, keepCache: true }, (garbage) => {
     const wanted = new Reached(store.root);
     for (const digest of digests) wanted.add(digest);
     return {
