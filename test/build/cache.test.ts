@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { BuildOptions } from '../../src/engine/build.ts';
+import { removeImage } from '../../src/engine/rmi.ts';
 import { prune } from '../../src/store/prune.ts';
 import { setXattr } from '../../src/system/xattr.ts';
 import { BuildLab, type Files, whyNoRun } from './lab.ts';
@@ -490,6 +491,14 @@ describe('the cache and what happens to the store', () => {
     const again = await lab.build(COPY_ALL);
     assert.deepEqual(again.cached, []);
     assert.equal(lab.read(again.image, 'app/a.txt'), 'one');
+  });
+
+  it('removing the image leaves its steps to the next build', async () => {
+    using lab = new BuildLab();
+    lab.write(FILES);
+    const { id } = await lab.build(COPY_ALL);
+    await removeImage(lab.store, id);
+    assert.equal((await lab.build(COPY_ALL)).cached.length, 1);
   });
 
   it('prune drops the records of what it takes away', async () => {
