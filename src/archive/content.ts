@@ -44,7 +44,10 @@ export function documentTooLarge(title: string, name: string, size: number): Ima
 
 export function missingFile(title: string, name: string, want?: Digest): ImagoError {
   if (cleanName(name) === undefined) {
-    return new ImagoError('PATH_TRAVERSAL', `${title} names a file outside of itself: ${JSON.stringify(name)}`);
+    return new ImagoError('PATH_TRAVERSAL', `${title} names a file outside of itself`, {
+      got: JSON.stringify(name),
+      remedy: 'it is damaged or hostile; nothing was taken from it',
+    });
   }
   return new ImagoError('BLOB_MISSING', `${title} lacks '${name}'`, {
     want,
