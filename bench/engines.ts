@@ -1,6 +1,6 @@
 /** The engines that the bench compares: Imago (one a backend) and whichever peers are installed. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BenchInput } from './input.ts';
 import { run, type Sample } from './measure.ts';
@@ -17,15 +17,23 @@ export interface Engine {
   stop?(): Promise<void>;
 }
 
-const bin: string = join(import.meta.dirname, '..', 'bin', 'imago');
+/** Imago as npm installs it: without sources, so that the command does not look whether its build is stale. */
+export function installCopy(work: string): string {
+  const home = join(import.meta.dirname, '..');
+  const copy = join(work, 'installed');
+  execFileSync(process.execPath, [join(home, 'scripts/build.ts'), '--if-stale'], { stdio: 'inherit' });
+  mkdirSync(copy, { recursive: true });
+  for (const name of ['bin', 'dist', 'package.json']) cpSync(join(home, name), join(copy, name), { recursive: true });
+  symlinkSync(join(home, 'node_modules'), join(copy, 'node_modules'));
+  return join(copy, 'bin', 'imago');
+}
 
-export function imago(work: string, backend: string): Engine & { env: NodeJS.ProcessEnv; root: string } {
+export function imago(work: string, bin: string, backend: string): Engine & { root: string } {
   const root = join(work, `imago-${backend}`);
   const env = { ...process.env, IMAGO_ROOT: root, IMAGO_RUN: `${root}-run`, IMAGO_BACKEND: backend };
   const call = (...args: string[]): Promise<Sample> => run([bin, ...args], { env, cwd: work });
   return {
     name: backend === 'erofs' ? 'imago' : `imago (${backend})`,
-    env,
     root,
     load: (input) => call('load', '-q', '-i', input.layout),
     removeAll: async () => {
@@ -35,6 +43,10 @@ export function imago(work: string, backend: string): Engine & { env: NodeJS.Pro
     },
     rmi: (reference) => call('rmi', reference),
     run: (options, image, command) => call('run', '--rm', '--network', 'none', ...options, image, ...command),
+    // The pin: two mounts that a store's commands share.
+    stop: async () => {
+      for (const path of ['mnt/ns', 'mnt']) spawnSync('umount', ['-l', join(`${root}-run`, path)]);
+    },
     build: (context, cached) =>
       call('build', '-q', '--network', 'none', ...(cached ? [] : ['--no-cache']), '-t', 'built:latest', context),
   };

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { clean, dropCaches, type Engine, imago, openPeers } from './engines.ts';
+import { clean, dropCaches, type Engine, imago, installCopy, openPeers } from './engines.ts';
 import { type BenchInput, prepareInput } from './input.ts';
 import { type Contestant, compete, median, run, type Sample } from './measure.ts';
 
@@ -162,8 +162,7 @@ async function benchBuild(input: BenchInput, engines: Engine[]): Promise<void> {
   }
 }
 
-async function benchStart(): Promise<void> {
-  const bin = join(import.meta.dirname, '..', 'bin', 'imago');
+async function benchStart(bin: string): Promise<void> {
   const contestants = [
     { name: 'imago --version', measure: async () => (await run([bin, '--version'])).seconds },
     { name: 'node -e 0', measure: async () => (await run([process.execPath, '-e', '0'])).seconds },
@@ -182,19 +181,25 @@ async function main(): Promise<void> {
     `Linux ${version}, ${cpus().length} × ${cpus()[0]?.model}, ${(totalmem() / 1e9).toFixed(0)} GB; Node ${process.version}; input ${(size / 1e6).toFixed(0)} MB of tar; medians of ${rounds} interleaved rounds`,
   );
   const peers = await openPeers(work);
-  const own = imago(work, 'erofs');
+  const bin = installCopy(work);
+  const own = imago(work, bin, 'erofs');
   try {
-    await compare(input, [own, ...peers], on);
-    if (on('backends')) await benchBackends(input, peers, on);
+    await compare(bin, input, [own, ...peers], on);
+    if (on('backends')) await benchBackends(bin, input, peers, on);
   } finally {
-    for (const peer of peers) await peer.stop?.();
+    for (const engine of [own, ...peers]) await engine.stop?.();
   }
   printTable();
   rmSync(work, { recursive: true, force: true });
 }
 
-async function compare(input: BenchInput, engines: Engine[], on: (name: string) => boolean): Promise<void> {
-  if (on('start')) await benchStart();
+async function compare(
+  bin: string,
+  input: BenchInput,
+  engines: Engine[],
+  on: (name: string) => boolean,
+): Promise<void> {
+  if (on('start')) await benchStart(bin);
   if (on('index')) await benchIndex(input);
   if (on('load')) await benchLoad(input, engines);
   else for (const engine of engines) await engine.load(input);
@@ -205,10 +210,15 @@ async function compare(input: BenchInput, engines: Engine[], on: (name: string) 
 }
 
 /** What the other two backends cost, against podman. */
-async function benchBackends(input: BenchInput, peers: Engine[], on: (name: string) => boolean): Promise<void> {
+async function benchBackends(
+  bin: string,
+  input: BenchInput,
+  peers: Engine[],
+  on: (name: string) => boolean,
+): Promise<void> {
   const rivals = peers.filter((engine) => engine.name === 'podman');
   for (const backend of ['erofs-loop', 'unpacked']) {
-    const engines = [imago(work, backend), ...rivals];
+    const engines = [imago(work, bin, backend), ...rivals];
     const ready = engines.map((engine) => ({
       name: engine.name,
       before: () => engine.removeAll(),
@@ -225,6 +235,7 @@ async function benchBackends(input: BenchInput, peers: Engine[], on: (name: stri
     if (on('run')) await benchRun(engines);
     if (on('inside')) await benchInside(engines);
     if (on('rmi')) await benchRemove(input, engines);
+    await engines[0]!.stop?.();
   }
 }
 
