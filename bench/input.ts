@@ -36,7 +36,7 @@ interface Blob {
   size: number;
 }
 
-const root: string = process.env['IMAGO_BENCH_DIR'] ?? join(import.meta.dirname, '..', '.bench');
+const root: string = process.env.IMAGO_BENCH_DIR ?? join(import.meta.dirname, '..', '.bench');
 
 export async function prepareInput(): Promise<BenchInput> {
   const dir = join(root, 'input');

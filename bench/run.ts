@@ -11,8 +11,8 @@ import { clean, dropCaches, type Engine, imago, installCopy, openPeers } from '.
 import { type BenchInput, prepareInput } from './input.ts';
 import { type Contestant, compete, median, run, type Sample } from './measure.ts';
 
-const rounds = Number(process.env['IMAGO_BENCH_ROUNDS'] ?? 3);
-const work: string = join(process.env['IMAGO_BENCH_DIR'] ?? join(import.meta.dirname, '..', '.bench'), 'work');
+const rounds = Number(process.env.IMAGO_BENCH_ROUNDS ?? 3);
+const work: string = join(process.env.IMAGO_BENCH_DIR ?? join(import.meta.dirname, '..', '.bench'), 'work');
 const image = 'bench:latest';
 const rows: string[][] = [];
 
