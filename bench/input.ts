@@ -52,7 +52,8 @@ export async function prepareInput(): Promise<BenchInput> {
   console.error('bench: making the input (Debian base, Node, 27,000 files of node_modules), once');
   const [base, node, app] = input.tars as [string, string, string];
   const lists = '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*';
-  execFileSync('mmdebstrap', ['--quiet', '--variant=minbase', lists, 'bookworm', base], {
+  // Node wants libatomic.
+  execFileSync('mmdebstrap', ['--quiet', '--variant=minbase', '--include=libatomic1', lists, 'bookworm', base], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
 
