@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Digest } from '../core/digest.ts';
+import { ImagoError } from '../core/errors.ts';
 import { appendLayer, draftOf, type ImageDraft, tarLayer, writeImage } from '../image/draft.ts';
 import { readImage } from '../image/image.ts';
 import { readImageTree } from '../image/tree.ts';
@@ -14,7 +15,7 @@ import type { Store } from '../store/store.ts';
 import type { Change } from '../tree/diff.ts';
 import { lookup } from '../tree/lookup.ts';
 import { type ContainerRecord, containerPaths, stateRoot } from './record.ts';
-import { containerState } from './state.ts';
+import { containerState, isOver } from './state.ts';
 
 export interface CommitOptions {
   author?: string;
@@ -45,7 +46,7 @@ export async function commitContainer(
   options: CommitOptions,
 ): Promise<{ id: Digest; descriptor: Descriptor }> {
   lease.add(record.image.descriptor.digest);
-  const layer = await withPause(store, record, options.pause !== false, () => takeLayer(store, lease, record));
+  const layer = await withPause(store, record, options.pause !== false, () => takeWholeLayer(store, lease, record));
   const base = draftOf(readImage(store, record.image.descriptor));
   const history = {
     created: options.created,
@@ -59,11 +60,27 @@ export async function commitContainer(
   return writeImage(store, lease, options.change?.(draft) ?? draft);
 }
 
-async function takeLayer(
-  store: Store,
-  lease: Lease,
-  record: ContainerRecord,
-): Promise<{ diffId: Digest; tarSize: number }> {
+interface TakenLayer {
+  diffId: Digest;
+  tarSize: number;
+}
+
+/** Half a writable layer, because somebody removes the container meanwhile, is none. */
+async function takeWholeLayer(store: Store, lease: Lease, record: ContainerRecord): Promise<TakenLayer> {
+  const isThere = (): boolean =>
+    existsSync(containerPaths(store, record).record) && !(record.autoRemove && isOver(store, record));
+  try {
+    const layer = await takeLayer(store, lease, record);
+    if (isThere()) return layer;
+  } catch (error) {
+    if (isThere()) throw error;
+  }
+  throw new ImagoError('NO_SUCH_CONTAINER', `container ${record.name} was removed meanwhile`, {
+    remedy: "'imago ps -a' lists those there are",
+  });
+}
+
+async function takeLayer(store: Store, lease: Lease, record: ContainerRecord): Promise<TakenLayer> {
   const { diffIds } = record.image;
   const snapshotter = openSnapshotter(store);
   await snapshotter.prepare(diffIds);
