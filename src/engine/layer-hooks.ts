@@ -6,10 +6,6 @@ import type { Store } from '../store/store.ts';
 /** For whoever takes layers out of the store: their mounts go with them. Loads nothing where nothing was mounted. */
 export async function layerHooks(store: Store): Promise<LayerHooks> {
   if (process.geteuid?.() !== 0 || !existsSync(join(store.run, 'mnt'))) return {};
-  const { openSnapshotter } = await import('../snapshot/snapshotter.ts');
-  const snapshotter = openSnapshotter(store);
-  return {
-    dropLayer: (diffId) => snapshotter.releaseLayer(diffId),
-    dropChain: (chainId) => snapshotter.releaseChain(chainId),
-  };
+  const { releaseHooks } = await import('../snapshot/release.ts');
+  return releaseHooks(store);
 }

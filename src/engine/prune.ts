@@ -6,7 +6,7 @@ import type { Digest } from '../core/digest.ts';
 import { isImagoError } from '../core/errors.ts';
 import { isUntagged } from '../image/tags.ts';
 import { familiarReference, parseReference } from '../oci/reference.ts';
-import { openSnapshotter } from '../snapshot/snapshotter.ts';
+import { releaseHooks } from '../snapshot/release.ts';
 import { prune } from '../store/prune.ts';
 import type { Store } from '../store/store.ts';
 import { diskSize } from '../system/disk-size.ts';
@@ -37,12 +37,10 @@ export interface PruneStoreResult {
 export async function pruneStore(store: Store, options: PruneStoreOptions = {}): Promise<PruneStoreResult> {
   await collectContainers(store);
   const removed = options.containers === true ? await removeStopped(store) : { ids: [], bytes: 0 };
-  const snapshotter = openSnapshotter(store);
   const result = await prune(store, {
     untag: ({ reference }, used) => !used && (options.all === true || isUntagged(reference)),
     keepCache: options.cache !== true,
-    dropLayer: (diffId) => snapshotter.releaseLayer(diffId),
-    dropChain: (chainId) => snapshotter.releaseChain(chainId),
+    ...releaseHooks(store),
   });
   return {
     containers: removed.ids,

@@ -3,12 +3,14 @@ import { basename, dirname, join } from 'node:path';
 import { composeLayout, type SavedImage } from '../archive/layout.ts';
 import { writeLayoutDirectory } from '../archive/write-directory.ts';
 import { type ArchiveSink, writeLayoutTar } from '../archive/write-tar.ts';
-import { ImagoError } from '../core/errors.ts';
+import type { Digest } from '../core/digest.ts';
+import { ImagoError, isImagoError } from '../core/errors.ts';
 import { type Image, readImage } from '../image/image.ts';
 import { resolveName } from '../image/resolve.ts';
 import { isUntagged } from '../image/tags.ts';
 import type { Platform } from '../oci/platform.ts';
 import { familiarReference, parseReference, repositoryName } from '../oci/reference.ts';
+import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { uniqueName, writeAll } from '../system/atomic.ts';
 
@@ -35,10 +37,12 @@ export interface SaveResult {
  */
 export async function saveImages(store: Store, names: readonly string[], options: SaveOptions): Promise<SaveResult> {
   const { output, format = 'docker-archive', signal } = options;
-  using lease = store.lease('save');
   const images = selectImages(store, names, options.platform);
   // Held first, then looked at: another command may remove them meanwhile.
-  for (const { image } of images) lease.add(image.descriptor.digest);
+  using _lease = hold(
+    store,
+    images.map(({ image }) => image.descriptor.digest),
+  );
   const { files, rewritten } = composeLayout(store, images, { docker: format === 'docker-archive' });
   if (format === 'oci-dir') {
     if (typeof output === 'string') await writeLayoutDirectory(files, output, signal);
@@ -46,6 +50,23 @@ export async function saveImages(store: Store, names: readonly string[], options
   } else if (typeof output !== 'string') await writeLayoutTar(files, output, signal);
   else await writeFileWhole(output, (sink) => writeLayoutTar(files, sink, signal));
   return { rewritten: rewritten.map(shownName) };
+}
+
+/**
+ * Undefined where the store cannot be written to, which is when people save what they have. Should it be pruned
+ * meanwhile all the same, that is told.
+ */
+function hold(store: Store, digests: readonly Digest[]): Lease | undefined {
+  let lease: Lease | undefined;
+  try {
+    lease = store.lease('save');
+    for (const digest of digests) lease.add(digest);
+    return lease;
+  } catch (error) {
+    lease?.close();
+    if (isImagoError(error) && ['DISK_FULL', 'STORE_READ_ONLY', 'STORE_NOT_WRITABLE'].includes(error.code)) return;
+    throw error;
+  }
 }
 
 function shownName({ image, names }: SavedImage): string {

@@ -7,7 +7,7 @@ import { resolveImage } from '../image/resolve.ts';
 import { chainIds } from '../oci/chain.ts';
 import { checkUnpacked } from '../snapshot/check-unpacked.ts';
 import { PATCH_INDEX, planPatches, readPatchRecord, regeneratePatch, storePatch } from '../snapshot/patch.ts';
-import { openSnapshotter } from '../snapshot/snapshotter.ts';
+import { releaseHooks } from '../snapshot/release.ts';
 import { UNPACKED } from '../snapshot/unpacked.ts';
 import { quarantinePath, TREE_ASIDE } from '../store/layout.ts';
 import type { Store } from '../store/store.ts';
@@ -29,13 +29,11 @@ export async function verifyStore(store: Store, options: VerifyStoreOptions = {}
     const image = resolveImage(store, name);
     return [image.descriptor.digest, image.target.digest];
   });
-  const snapshotter = openSnapshotter(store);
   const stacks = listStacks(store);
   return await verify(store, {
     ...(only === undefined ? {} : { only }),
     ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
-    dropLayer: (diffId) => snapshotter.releaseLayer(diffId),
-    dropChain: (chainId) => snapshotter.releaseChain(chainId),
+    ...releaseHooks(store),
     checkDerived: (diffId) => checkTree(store, diffId),
     regenerateChain: async (chainId) => await checkPatch(store, chainId, stacks.get(chainId)),
   });

@@ -1,14 +1,13 @@
 import { closeSync, constants, existsSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
-import { digestHex } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { chainIds } from '../oci/chain.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { closeFd, createMount } from '../system/mount.ts';
 import type { Backend } from './backend.ts';
-import { openLayerMounts, releaseLayerMounts } from './layer-mounts.ts';
+import { openLayerMounts } from './layer-mounts.ts';
 import { checkLayerCount, type Lower, mountOverlay } from './overlay.ts';
 import { patchCandidates, planPatches, readPatchRecord, storePatch } from './patch.ts';
 import { openPin, type Pin } from './pin.ts';
@@ -134,25 +133,6 @@ export class Snapshotter {
     needRoot('make a writable layer');
     mkdirSync(directory);
     writeRootAttributes(directory, this.rootAttributes(diffIds));
-  }
-
-  /**
-   * Forgets a layer's mount, before its files are deleted or replaced. Containers that use it keep it until they end.
-   * Idempotent; does nothing without root.
-   */
-  releaseLayer(diffId: Digest): void {
-    this.#release(digestHex(diffId));
-  }
-
-  /** Likewise for the patch of a chain. */
-  releaseChain(chainId: Digest): void {
-    this.#release(`p-${digestHex(chainId)}`);
-  }
-
-  #release(name: string): void {
-    if (process.geteuid?.() !== 0) return;
-    const pin = this.#openPin();
-    if (pin !== undefined) releaseLayerMounts([`erofs-${name}`, `erofs-loop-${name}`], pin);
   }
 
   #openPin(): Pin | undefined {

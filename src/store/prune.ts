@@ -87,17 +87,19 @@ export async function removeUnreached(
 async function collect(store: Store, options: PruneOptions, pick: (all: Garbage) => Garbage): Promise<PruneResult> {
   try {
     // Made before the exclusive lock is taken: making it takes the shared one.
-    using trash = options.dryRun ? undefined : Ingest.create(store, 'trash');
+    using trash = options.dryRun ? undefined : createTrash(store);
     let garbage: Garbage;
+    let bytes = 0;
     {
       using _lock = store.lock('exclusive');
       garbage = pick(findGarbage(store, options));
       if (trash !== undefined) renameAway(store, garbage, trash);
+      else if (!options.dryRun) bytes = await removeAtOnce(store, garbage);
     }
     for (const diffId of garbage.layers) options.dropLayer?.(diffId);
     for (const chainId of garbage.chains) options.dropChain?.(chainId);
-    const bytes =
-      trash === undefined ? await sumOf(pathsOf(store.root, garbage)) : await removeCounting(trash.directory);
+    if (options.dryRun) bytes = await sumOf(pathsOf(store.root, garbage));
+    else if (trash !== undefined) bytes = await removeCounting(trash.directory);
     return {
       references: garbage.references.map((r) => r.reference),
       blobs: garbage.blobs,
@@ -189,6 +191,25 @@ function pathsOf(root: string, garbage: Garbage): string[] {
     ...garbage.leftovers,
     ...garbage.quarantined,
   ];
+}
+
+/** Undefined where the disk is too full even for a directory. */
+function createTrash(store: Store): Ingest | undefined {
+  try {
+    return Ingest.create(store, 'trash');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOSPC' || code === 'EDQUOT') return undefined;
+    throw error;
+  }
+}
+
+/** Where there is no room to rename to: while it is locked. */
+async function removeAtOnce(store: Store, garbage: Garbage): Promise<number> {
+  for (const { reference } of garbage.references) store.deleteRef(reference);
+  let bytes = 0;
+  for (const path of pathsOf(store.root, garbage)) bytes += await removeCounting(path);
+  return bytes;
 }
 
 /** Not synced: what a crash brings back is garbage still. */

@@ -26,6 +26,7 @@ import type { Digest } from '../../src/core/digest.ts';
 import { isImagoError } from '../../src/core/errors.ts';
 import type { Backend } from '../../src/snapshot/backend.ts';
 import { MAX_LOWERS } from '../../src/snapshot/overlay.ts';
+import { releaseHooks } from '../../src/snapshot/release.ts';
 import { readUpperChanges } from '../../src/snapshot/upper-changes.ts';
 import { writeUpperTar } from '../../src/snapshot/upper-tar.ts';
 import { readLayerEntries } from '../../src/store/layer-entries.ts';
@@ -300,8 +301,8 @@ export function snapshotContract(backend: Backend): void {
     it('keeps a container alive whose layers are released and deleted', async () => {
       const layer = await rig.layer([file('a', 'still here'), directory('d'), file('d/b', '2')]);
       const { root, unmount } = await rig.mount([layer]);
-      rig.snapshotter.releaseLayer(layer);
-      rig.snapshotter.releaseLayer(layer);
+      releaseHooks(rig.store).dropLayer(layer);
+      releaseHooks(rig.store).dropLayer(layer);
       if (backend !== 'unpacked') {
         unlinkSync(rig.store.blobPath(layer));
         rmSync(rig.store.layerDirectory(layer), { recursive: true });
