@@ -64,7 +64,8 @@ export class Arena implements Disposable {
       input: options.input,
       stdio: options.stdio,
     });
-    if (error !== undefined) throw error;
+    // EPIPE: it did not want all of its input.
+    if (error !== undefined && (error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
     return { status: statusOf(status, signal), stdout: stdout ?? '', stderr: stderr ?? '' };
   }
 
