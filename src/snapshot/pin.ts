@@ -1,9 +1,11 @@
 import { closeSync, mkdirSync, openSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { SystemError } from '../system/call.ts';
 import { lockFile } from '../system/lock.ts';
 import { MNT_DETACH, MS, mount, umount } from '../system/mount.ts';
 import { pivotInto } from '../system/pivot.ts';
+import { tryEachProcessor } from '../system/processor.ts';
 import { FS_MAGIC, statFs } from '../system/statfs.ts';
 import { openOwnNamespace, withNamespace, withNewNamespace } from '../system/thread-namespace.ts';
 import { homeNamespace } from './private-namespace.ts';
@@ -76,6 +78,15 @@ function createPin(run: string, path: string): number {
   if (!isMountPoint(directory)) mount(directory, directory, 'none', MS.BIND);
   mount('none', directory, 'none', MS.PRIVATE);
   writeFileSync(path, '', { mode: 0o600 });
+  // Only a namespace of a higher number than the one it is bound in can be bound. Linux takes the numbers from a
+  // reserve of each processor, so a new one can have a lower number; on the processor that ours is from it cannot.
+  const fd = bindNewNamespace(directory, path) ?? tryEachProcessor(() => bindNewNamespace(directory, path));
+  if (fd === undefined) throw new SystemError('mount', constants.errno.EINVAL, path);
+  return fd;
+}
+
+/** A descriptor of a new namespace, bound at `path`; undefined where the kernel does not let it be bound (EINVAL). */
+function bindNewNamespace(directory: string, path: string): number | undefined {
   const fd = withNewNamespace(() => {
     mount('none', '/', 'none', MS.REC | MS.PRIVATE);
     mount('imago', directory, 'tmpfs', MS.NOSUID | MS.NODEV | MS.NOEXEC, 'mode=0700');
@@ -88,6 +99,7 @@ function createPin(run: string, path: string): number {
     return fd;
   } catch (error) {
     closeSync(fd);
+    if (error instanceof SystemError && error.code === 'EINVAL') return undefined;
     throw error;
   }
 }
