@@ -2,6 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { checkExecutable } from '../runtime/command.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import { startReaper } from '../runtime/reaper.ts';
+import { needRoot } from '../snapshot/privilege.ts';
 import type { Store } from '../store/store.ts';
 import { becomeProgram, replaceDescriptor } from '../system/process.ts';
 import { writeBundle } from './bundle.ts';
@@ -17,6 +18,7 @@ import { anonymousVolumes, realizeMounts } from './volumes.ts';
  * thrown leaves nothing behind either.
  */
 export async function launchContainer(store: Store, options: CreateOptions): Promise<never> {
+  needRoot('make a container');
   const runtime = await findRuntime(store.run);
   const record = createContainer(store, { ...options, autoRemove: true }, 'runtime');
   const paths = containerPaths(store, record);

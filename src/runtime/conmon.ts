@@ -48,7 +48,8 @@ export async function createMonitored(options: MonitorOptions): Promise<number> 
     // A Ctrl-C in the terminal is not for it.
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH, _OCI_SYNCPIPE: '3' },
+    // It takes its arguments for text in the locale's encoding, and refuses what is none.
+    env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8', _OCI_SYNCPIPE: '3' },
   });
   const [report, errors] = await Promise.all([readLine(child.stdio[3]), readAll(child.stderr), ended(child)]);
   return readReport(report, errors);

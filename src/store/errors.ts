@@ -19,9 +19,11 @@ export function explainWriteError(error: unknown, root: string): unknown {
       cause: error,
     });
   }
-  if (code === 'EACCES' || code === 'EPERM') {
+  const path = (error as NodeJS.ErrnoException | undefined)?.path;
+  // Not what the user named to read, nor a program.
+  if ((code === 'EACCES' || code === 'EPERM') && (path === undefined || path.startsWith(root))) {
     return new ImagoError('STORE_NOT_WRITABLE', 'no permission to change the store', {
-      path: (error as NodeJS.ErrnoException).path ?? root,
+      path: path ?? root,
       remedy: 'run as the user who owns it, or choose another with --root or IMAGO_ROOT',
       cause: error,
     });

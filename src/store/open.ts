@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
 import { replaceFile, uniqueName } from '../system/atomic.ts';
+import { makeDirectories } from '../system/directories.ts';
 import { networkFileSystem } from '../system/filesystem.ts';
 import { explainWrites } from './errors.ts';
 import { DIRECTORIES } from './layout.ts';
@@ -91,7 +92,7 @@ function notReadable(root: string): ImagoError {
 function createRoot(root: string): void {
   explainWrites(root, () => {
     // Traversable, since runtimes reach a container's bundle as other users; what is private says so itself.
-    mkdirSync(root, { recursive: true, mode: 0o711 });
+    makeDirectories(root, 0o711);
     refuseNetwork(root);
     const foreign = readdirSync(root).filter((name) => !ownName(name));
     if (foreign.length > 0) {
@@ -130,7 +131,7 @@ function refuseNetwork(root: string): void {
 export function prepareRun(run: string): void {
   const stat = lstatSync(run, { throwIfNoEntry: false });
   if (stat === undefined) {
-    explainWrites(run, () => mkdirSync(run, { recursive: true, mode: 0o711 }));
+    explainWrites(run, () => makeDirectories(run, 0o711));
     return;
   }
   // Without XDG_RUNTIME_DIR it lies in /tmp, where anybody could have made it first.

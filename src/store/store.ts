@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import type { ImagoError } from '../core/errors.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -40,8 +41,9 @@ export class Store {
 
   /** Opens the store, making an empty one where there is none. Throws `STORE_*` codes. */
   static open(options: StoreOptions = {}): Store {
-    const root = options.root ?? defaultRoot();
-    const run = options.run ?? defaultRun();
+    // Other programs get these paths, and work in other directories.
+    const root = resolve(options.root ?? defaultRoot());
+    const run = resolve(options.run ?? defaultRun());
     prepareRoot(root);
     prepareRun(run);
     return new Store(root, run);

@@ -37,8 +37,9 @@ export async function* decompressByTool(
   try {
     await once(child, 'spawn');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new ImagoError('TOOL_MISSING', `${tool} is needed to unpack this archive, and not installed`, {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'not installed' : `cannot be run (${code})`;
+    throw new ImagoError('TOOL_MISSING', `${tool} is needed to unpack this archive, and ${why}`, {
       remedy: `install it with 'apt-get install ${TOOLS[tool]}'`,
     });
   }
