@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { tryLockIfThere } from '../../src/system/lock.ts';
 
 export interface StoreState {
   /** Names of files under refs/, and what is in them. */
@@ -16,8 +17,18 @@ export function readState(root: string): StoreState {
     references: namesIn(join(root, 'refs')).map((name) => `${name} ${readFileSync(join(root, 'refs', name), 'utf8')}`),
     // Not cache/ and chains/: what is there may be made anew any time.
     kept: below('blobs', 'layers', 'volumes', 'quarantine', 'containers').filter((line) => !/\/\.names/.test(line)),
-    unfinished: below('ingest', 'leases'),
+    unfinished: below('ingest', 'leases').filter((line) => !isBeingRemoved(root, line)),
   };
+}
+
+/** What `rmi` leaves to a process of its own, which holds its lock until it is done. */
+function isBeingRemoved(root: string, line: string): boolean {
+  const name = /^ingest\/(trash-[^/ ]+)/.exec(line)?.[1];
+  if (name === undefined) return false;
+  const lock = tryLockIfThere(join(root, 'ingest', name), 'exclusive');
+  if (typeof lock === 'string') return true;
+  lock.release();
+  return false;
 }
 
 /** Sorted; empty where there is no such directory. */
