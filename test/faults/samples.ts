@@ -72,3 +72,20 @@ export function noise(length: number): Buffer {
   }
   return out;
 }
+
+const MEASURE = `
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status)
+`;
+
+/** Runs a command through Python, which tells how much memory it took at its peak. */
+export function measureMemory(arena: Arena): { through: string[]; peak(): number } {
+  const report = arena.path('peak');
+  return {
+    through: ['python3', '-c', MEASURE, report],
+    // ru_maxrss is in KiB.
+    peak: () => Number(readFileSync(report, 'utf8')) * 1024,
+  };
+}
