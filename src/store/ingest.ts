@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { syncDirectory, uniqueName, writeAll } from '../system/atomic.ts';
 import { type FileLock, tryLockFile, tryLockIfThere } from '../system/lock.ts';
+import { spawnDetached } from '../system/process.ts';
 import { blobDirectory, blobPath, layerDirectory } from './layout.ts';
 import type { Store } from './store.ts';
 
@@ -15,6 +16,7 @@ export class Ingest implements Disposable {
   readonly #store: Store;
   readonly #lock: FileLock;
   readonly directory: string;
+  #handedOver = false;
 
   private constructor(store: Store, directory: string, lock: FileLock) {
     this.#store = store;
@@ -72,8 +74,22 @@ export class Ingest implements Disposable {
     return true;
   }
 
+  /**
+   * Leaves the removing to a process of its own, which holds the lock until it is done: freeing what is cached of
+   * large files takes the kernel a tenth of a second a gigabyte. Where none can be started, `dispose` removes.
+   */
+  discardLater(): void {
+    try {
+      spawnDetached('/bin/rm', ['rm', '-rf', '--', this.directory], [], this.#lock.fd);
+    } catch {
+      return;
+    }
+    this.#handedOver = true;
+  }
+
   [Symbol.dispose](): void {
     try {
+      if (this.#handedOver) return;
       rmSync(this.directory, { recursive: true, force: true });
     } finally {
       this.#lock.release();

@@ -63,13 +63,14 @@ export async function prune(store: Store, options: PruneOptions = {}): Promise<P
 /**
  * The same, for what was reachable from these digests alone: what `rmi` does after it removed the reference.
  * Layers that the build cache knows stay, so that the next build has them; the rest of the garbage is `prune`'s.
+ * The disk is free a moment after it returns.
  */
 export async function removeUnreached(
   store: Store,
   digests: readonly Digest[],
   hooks: LayerHooks = {},
 ): Promise<PruneResult> {
-  return collect(store, { ...hooks, keepCache: true }, (garbage) => {
+  return collect(store, { ...hooks, keepCache: true, later: true }, (garbage) => {
     const wanted = new Reached(store.root);
     for (const digest of digests) wanted.add(digest);
     return {
@@ -84,7 +85,11 @@ export async function removeUnreached(
   });
 }
 
-async function collect(store: Store, options: PruneOptions, pick: (all: Garbage) => Garbage): Promise<PruneResult> {
+async function collect(
+  store: Store,
+  options: PruneOptions & { later?: boolean },
+  pick: (all: Garbage) => Garbage,
+): Promise<PruneResult> {
   try {
     // Made before the exclusive lock is taken: making it takes the shared one.
     using trash = options.dryRun ? undefined : createTrash(store);
@@ -99,7 +104,11 @@ async function collect(store: Store, options: PruneOptions, pick: (all: Garbage)
     for (const diffId of garbage.layers) options.dropLayer?.(diffId);
     for (const chainId of garbage.chains) options.dropChain?.(chainId);
     if (options.dryRun) bytes = await sumOf(pathsOf(store.root, garbage));
-    else if (trash !== undefined) bytes = await removeCounting(trash.directory);
+    else if (trash !== undefined) {
+      bytes = await sumOf([trash.directory]);
+      if (options.later) trash.discardLater();
+      else await rm(trash.directory, { recursive: true, force: true });
+    }
     return {
       references: garbage.references.map((r) => r.reference),
       blobs: garbage.blobs,
@@ -208,7 +217,10 @@ function createTrash(store: Store): Ingest | undefined {
 async function removeAtOnce(store: Store, garbage: Garbage): Promise<number> {
   for (const { reference } of garbage.references) store.deleteRef(reference);
   let bytes = 0;
-  for (const path of pathsOf(store.root, garbage)) bytes += await removeCounting(path);
+  for (const path of pathsOf(store.root, garbage)) {
+    bytes += await sumOf([path]);
+    await rm(path, { recursive: true, force: true });
+  }
   return bytes;
 }
 
@@ -240,10 +252,4 @@ async function sumOf(paths: string[]): Promise<number> {
     else if (stat.nlink === 1) sum += stat.blocks * 512;
   }
   return sum;
-}
-
-async function removeCounting(directory: string): Promise<number> {
-  const bytes = await sumOf([directory]);
-  await rm(directory, { recursive: true, force: true });
-  return bytes;
 }

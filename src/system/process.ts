@@ -62,6 +62,7 @@ export function replaceDescriptor(fd: number, target: number, inherited: boolean
  * A tenth of what node:child_process costs a short command.
  */
 export function spawnDetached(file: string, args: string[], env: string[], stdin: number): number {
+  reapEnded();
   // Larger than any libc has them: posix_spawnattr_t is 336 bytes, posix_spawn_file_actions_t 80.
   const attributes = Buffer.alloc(512);
   const actions = Buffer.alloc(256);
@@ -87,7 +88,20 @@ export function spawnDetached(file: string, args: string[], env: string[], stdin
     run('posix_spawn_file_actions_destroy', ['void *'], actions);
     run('posix_spawnattr_destroy', ['void *'], attributes);
   }
-  return pid.readInt32LE(0);
+  const started = pid.readInt32LE(0);
+  unreaped.add(started);
+  return started;
+}
+
+const unreaped = new Set<number>();
+const WNOHANG = 1;
+
+/** A child that ended is kept by the kernel until it is waited for: no more than one call's worth of them in a long-lived process. */
+function reapEnded(): void {
+  for (const pid of unreaped) {
+    if (Number(libcFunction('waitpid', 'int', ['int', 'void *', 'int'])(pid, null, WNOHANG)) !== 0)
+      unreaped.delete(pid);
+  }
 }
 
 /** sigset_t: one bit a signal, from 1; 1024 bits in every libc here. */
