@@ -3,7 +3,14 @@ import { join } from 'node:path';
 import { runtimeProcess } from '../runtime/state.ts';
 import type { Store } from '../store/store.ts';
 import { collectNames } from './names.ts';
-import { containerIds, containersDirectory, listRecords, stateRoot } from './record.ts';
+import {
+  type ContainerRecord,
+  containerIds,
+  containerPaths,
+  containersDirectory,
+  listRecords,
+  stateRoot,
+} from './record.ts';
 import { removeContainer } from './remove.ts';
 import { isOver } from './state.ts';
 
@@ -25,9 +32,7 @@ export async function collectContainers(store: Store): Promise<string[]> {
     known.add(id);
     // What it wrote is the user's.
     if (damaged.has(id)) continue;
-    if (record === undefined ? !isOld(directory) : !(record.autoRemove && isOver(store, record) && isOld(directory))) {
-      continue;
-    }
+    if (record === undefined ? !isOld(directory) : !isGarbage(store, record)) continue;
     if (record === undefined) rmSync(directory, { recursive: true, force: true });
     else await removeContainer(store, record, { force: true, volumes: true });
     known.delete(id);
@@ -42,6 +47,13 @@ export async function collectContainers(store: Store): Promise<string[]> {
     if (name.startsWith('.removing-')) rmSync(join(containersDirectory(store), name), { recursive: true, force: true });
   }
   return collected;
+}
+
+/** Whoever was to remove it is gone, or should have been quicker. */
+function isGarbage(store: Store, record: ContainerRecord): boolean {
+  if (!record.autoRemove || !isOver(store, record)) return false;
+  // The process that made it is known, and dead: nobody can be at work on it but its reaper, who does the same.
+  return record.holder === 'runtime' || isOld(containerPaths(store, record).directory);
 }
 
 function removeUnknown(directory: string, isKnown: (id: string) => boolean): void {

@@ -178,9 +178,9 @@ describe('Ctrl-C where a container runs, in the middle of', { skip: containers ?
       await sleep(delay);
       command.signal('SIGINT');
       const { status, stderr } = await command.end();
-      // 1 where the runtime's own child is hit before it is a container.
-      assert.ok([130, 137, 1].includes(status), `${delay} ms: ${status} ${stderr}`);
-      if (status !== 1) assertForPeople(stderr);
+      // 1 and 2 where the runtime is hit while it makes the container, or the shell before its trap.
+      assert.ok([130, 137, 1, 2].includes(status), `${delay} ms: ${status} ${stderr}`);
+      if (status > 2) assertForPeople(stderr);
     }
     await arena.assertQuiet();
     await arena.assertCollected(state);
