@@ -31,7 +31,8 @@ export async function launchContainer(store: Store, options: CreateOptions): Pro
     paths: [paths.bundle, ...anonymousVolumes(store, record.mounts), paths.directory],
   });
   try {
-    const root = await mountRootfs(store, { ...paths, diffIds: record.image.diffIds, volatile: true });
+    const { diffIds } = record.image;
+    const root = await mountRootfs(store, { ...paths, diffIds, volatile: true, keepMountPoints: true });
     const mounts = await realizeMounts(store, record.mounts, root);
     writeBundle({ ...record, ...paths, root, mounts });
     checkExecutable(record.process.args[0]!, { ...record.process, root, mounts });

@@ -1,6 +1,7 @@
-import { closeSync, constants, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import type { Digest } from '../core/digest.ts';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Digest, digestHex } from '../core/digest.ts';
+import { chainIds } from '../oci/chain.ts';
 import { enterPrivateNamespace } from '../snapshot/private-namespace.ts';
 import { openSnapshotter } from '../snapshot/snapshotter.ts';
 import type { Store } from '../store/store.ts';
@@ -18,6 +19,8 @@ export interface RootfsRequest {
   bundle: string;
   /** Nothing in `upper` need survive a crash of the machine. */
   volatile: boolean;
+  /** Remember under RUN what mount points the image lacks: for images that are run more than once. */
+  keepMountPoints?: boolean;
 }
 
 /**
@@ -25,28 +28,49 @@ export interface RootfsRequest {
  * it is missing. Returns a descriptor of the root directory; the caller closes it.
  */
 export async function mountRootfs(store: Store, request: RootfsRequest): Promise<number> {
-  const { diffIds, upper, work, rootfs, bundle, volatile } = request;
+  const { diffIds, upper, work, rootfs, bundle, volatile, keepMountPoints = false } = request;
   const snapshotter = openSnapshotter(store);
   await snapshotter.prepare(diffIds);
   enterPrivateNamespace();
   mkdirSync(rootfs, { recursive: true, mode: 0o755 });
-  if (!existsSync(upper)) snapshotter.createUpper(upper, diffIds);
+  const fresh = !existsSync(upper);
+  if (fresh) snapshotter.createUpper(upper, diffIds);
   const mount = (extraLowers: string[]): number => {
     mkdirSync(work, { recursive: true, mode: 0o700 });
     snapshotter.mountRootfs({ diffIds, upper, work, target: rootfs, volatile, extraLowers });
     return openSync(rootfs, constants.O_RDONLY | constants.O_DIRECTORY);
   };
+  const top = keepMountPoints ? chainIds(diffIds).at(-1) : undefined;
+  const layer = top === undefined ? undefined : join(store.run, 'mountpoints', digestHex(top));
+  if (layer !== undefined && existsSync(layer)) return mount(readdirSync(layer).length > 0 ? [layer] : []);
   const root = mount([]);
   const missing = missingMountPoints(root);
+  // What a container deleted in an earlier session, its image does not lack.
+  const known = fresh ? layer : undefined;
+  if (missing.length === 0 && known === undefined) return root;
+  let made = join(bundle, 'mountpoints');
+  mkdirSync(made, { mode: 0o755 });
+  writeMountPoints(made, root, missing);
+  if (known !== undefined) made = publish(made, known);
   if (missing.length === 0) return root;
-  const layer = join(bundle, 'mountpoints');
-  mkdirSync(layer, { mode: 0o755 });
-  writeMountPoints(layer, root, missing);
   closeSync(root);
   umount(rootfs);
   // A volatile overlay leaves a mark that keeps a second one out.
   rmSync(work, { recursive: true, force: true });
-  return mount([layer]);
+  return mount([made]);
+}
+
+/** What an image lacks does not change: the next container of it is mounted once, not twice. */
+function publish(made: string, layer: string): string {
+  mkdirSync(dirname(layer), { recursive: true, mode: 0o700 });
+  try {
+    renameSync(made, layer);
+    return layer;
+  } catch (error) {
+    // Another command was first, or RUN is on more than one file system.
+    if (!['ENOTEMPTY', 'EEXIST', 'EXDEV'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    return made;
+  }
 }
 
 /** Takes it off this process's namespace again; nothing happens where it is not mounted. */
