@@ -121,20 +121,16 @@ describe('a hostile tar', { skip: needsTools('python3') ?? false }, () => {
   });
   for (const [name, says] of cases) {
     test(name.replaceAll('-', ' '), () =>
-      refuseImport(
-        'bad.tar',
-        readFileSync(arena.path(`hostile/${name}.tar`)),
-        new RegExp(`^imago: ${says}.*: ${NOTHING_TAKEN}`),
-      ),
+      arena.refuses(['import', `hostile/${name}.tar`, 'bad'], {
+        says: new RegExp(`^imago: ${says}.*: ${NOTHING_TAKEN}`),
+      }),
     );
   }
 
   const outside =
     /^imago: hardlink to what is not in the archive: got "(?:etc\/passwd|s\/passwd|nothing)" \(a\): pack the whole root file system\n$/;
   for (const name of ['hardlink-to-host-file', 'hardlink-through-symlink', 'hardlink-to-nothing']) {
-    test(name.replaceAll('-', ' '), () =>
-      refuseImport('bad.tar', readFileSync(arena.path(`hostile/${name}.tar`)), outside),
-    );
+    test(name.replaceAll('-', ' '), () => arena.refuses(['import', `hostile/${name}.tar`, 'bad'], { says: outside }));
   }
 
   test('nothing came out of any of them', () => {

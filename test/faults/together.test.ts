@@ -26,7 +26,7 @@ after(async () => {
   await arena.assertSound();
   arena[Symbol.dispose]();
 });
-afterEach(() => arena.assertSound());
+afterEach(() => arena.assertQuiet());
 
 /** All at once; the later ones after a delay in ms. */
 async function together(commands: readonly (readonly string[])[], delay = 0): Promise<Outcome[]> {
@@ -168,7 +168,7 @@ describe('two at once, where containers run', { skip: containers ?? false }, () 
     assert.equal(arena.ok(['run', '--rm', 'built', 'cat', '/f']), 'hi\n');
   });
   test('run, and rmi while it starts: either the one or the other', async () => {
-    for (const delay of [0, 20, 40, 55, 70]) {
+    for (const delay of [0, 40, 60]) {
       arena.ok(['tag', 'busybox', 'doomed']);
       arena.ok(['rmi', 'busybox']);
       const [run, rmi] = await together(
