@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type SpawnSyncOptions, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -172,7 +172,7 @@ export class Arena implements Disposable {
 }
 
 /** A message for people: what is wrong, no stack, nothing internal, nothing that steers a terminal. */
-export function assertRefusal(outcome: Outcome, { status = 1, says }: Refusal, words: readonly string[]): void {
+function assertRefusal(outcome: Outcome, { status = 1, says }: Refusal, words: readonly string[]): void {
   const { stderr } = outcome;
   const shown = `imago ${words.join(' ')} -> ${outcome.status}\n${stderr}`;
   assert.equal(outcome.status, status, shown);
@@ -184,9 +184,4 @@ export function assertForPeople(text: string, shown: string = text): void {
   assert.doesNotMatch(text, /^\s+at .*[:(]/m, `a stack: ${shown}`);
   assert.doesNotMatch(text, /internal error|undefined|\[object|\bNaN\b|Warning:/, shown);
   assert.doesNotMatch(text, /[\x00-\x08\x0b-\x1f\x7f]/, `control characters: ${shown}`);
-}
-
-/** Reads a file of the store, by its path below the root. */
-export function readStored(arena: Arena, path: string): string {
-  return readFileSync(join(arena.root, path), 'utf8');
 }
