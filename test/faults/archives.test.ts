@@ -13,10 +13,7 @@ before(() => {
   arena.ok(['import', packSample(arena), 'sample']);
   tar = readFileSync(arena.path('sample.tar'));
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 
 /** As a file and as a stream, which are read in different ways. */
 function refuseImport(name: string, bytes: Uint8Array, says: RegExp): void {

@@ -158,6 +158,15 @@ export class Arena implements Disposable {
     return path;
   }
 
+  /** The end of a test: all is sound, and nothing is left of it. */
+  async finish(): Promise<void> {
+    try {
+      await this.assertSound();
+    } finally {
+      this[Symbol.dispose]();
+    }
+  }
+
   [Symbol.dispose](): void {
     for (const pid of processesNaming(this.directory)) {
       try {

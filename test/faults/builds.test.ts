@@ -13,10 +13,7 @@ before(() => {
   arena.write('context/file', 'in the context\n');
   arena.write('secret', 'outside of the context\n');
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 
 /** The end of what a failing build prints: the message, and before it the lines with the culprit marked. */
 function excerpt(line: number, source: string, message: string): RegExp {

@@ -39,10 +39,7 @@ describe('a store on a small disk', { skip: needsRoot() ?? false }, () => {
     arena.write('context/Dockerfile', 'FROM sample\nCOPY file /\n');
     arena.write('context/file', noise(16e6));
   });
-  after(async () => {
-    await arena.assertSound();
-    arena[Symbol.dispose]();
-  });
+  after(() => arena.finish());
 
   test('import', () => {
     arena.refuses(['import', 'large.tar', 'x'], { says: FULL });
@@ -162,10 +159,7 @@ describe('containers on a small disk', { skip: images ?? false }, () => {
     arena.mount('disk', '-o', 'loop', image);
     arena.ok(['import', packBusybox(arena), 'busybox']);
   });
-  after(async () => {
-    await arena.assertSound();
-    arena[Symbol.dispose]();
-  });
+  after(() => arena.finish());
   const write = 'dd if=/dev/zero of=/f bs=1M count=40';
 
   test('a RUN that fills it, and fails', () => {

@@ -26,10 +26,7 @@ before(() => {
   arena.ok(['prune', '-f']);
   state = arena.state();
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 afterEach(() => arena.assertQuiet());
 
 /** Ctrl-C, and the command must be gone at once with 130, without a word that was not asked for. */

@@ -23,10 +23,7 @@ before(() => {
   spawnSync('tar', ['-C', arena.path('other'), '-cf', arena.path('other.tar'), '.']);
   arena.ok(['import', 'other.tar', 'other']);
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 
 // biome-ignore lint/suspicious/noExplicitAny: what is in the file is known
 function hexIn(file: string, pick: (document: any) => string): string {

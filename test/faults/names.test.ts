@@ -9,10 +9,7 @@ before(() => {
   arena = new Arena();
   arena.ok(['import', packSample(arena), 'sample']);
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 
 const WHERE = "'imago images' lists those there are\n";
 const UNKNOWN = new RegExp(`^imago: No such image: nosuch:latest: ${WHERE}$`);

@@ -14,10 +14,7 @@ before(() => {
   arena.ok(['import', packSample(arena), 'sample']);
   arena.write('context/file', 'in the context\n');
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 
 function lines(count: number, line: (number: number) => string): string {
   return `FROM sample\n${Array.from({ length: count - 1 }, (_, i) => `${line(i + 1)}\n`).join('')}`;

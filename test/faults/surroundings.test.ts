@@ -16,10 +16,7 @@ before(() => {
   arena.ok(['import', packSample(arena), 'sample']);
   if (containers === undefined) arena.ok(['import', packBusybox(arena), 'busybox']);
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 
 describe('without root', { skip: needsRoot() ?? needsTools('setpriv') ?? false }, () => {
   const through = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];

@@ -22,10 +22,7 @@ before(() => {
   arena.write('context/Dockerfile', 'FROM sample\nCOPY file /\nLABEL a=b\n');
   arena.write('context/file', 'in the context');
 });
-after(async () => {
-  await arena.assertSound();
-  arena[Symbol.dispose]();
-});
+after(() => arena.finish());
 afterEach(() => arena.assertQuiet());
 
 /** All at once; the later ones after a delay in ms. */
