@@ -6,19 +6,13 @@ import type { Selected } from './select.ts';
 import type { SourceNode } from './source.ts';
 
 /** A member that a layer gets. */
-export interface Member {
+export interface Member
+  extends Pick<
+    TreeNode,
+    'type' | 'mode' | 'uid' | 'gid' | 'mtime' | 'size' | 'linkname' | 'devmajor' | 'devminor' | 'xattrs'
+  > {
   /** 'a/b', without slashes at its ends. */
   path: ByteString;
-  type: TreeNode['type'];
-  mode: number;
-  uid: number;
-  gid: number;
-  mtime: Time;
-  size: number;
-  linkname: ByteString;
-  devmajor: number;
-  devminor: number;
-  xattrs: Map<ByteString, Uint8Array> | undefined;
   /** Where a file's bytes are; its xattrs too, read when it is written. */
   source?: SourceNode;
 }

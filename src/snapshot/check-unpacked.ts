@@ -20,6 +20,7 @@ import { deviceMajor, deviceMinor } from '../system/files.ts';
 import { getXattr } from '../system/xattr.ts';
 import { readLayerTree } from '../tree/layer.ts';
 import type { TreeNode } from '../tree/node.ts';
+import { fileType } from './file-type.ts';
 import { splitTime } from './root-attributes.ts';
 import { UNPACKED } from './unpacked.ts';
 
@@ -85,7 +86,7 @@ class Checker {
     const hostPath = Buffer.from(host, 'latin1');
     const stat = lstatSync(hostPath, { bigint: true, throwIfNoEntry: false });
     if (stat === undefined) throw new Difference(path, 'missing');
-    if (typeOf(stat) !== node.type) throw new Difference(path, 'type');
+    if (fileType(stat) !== node.type) throw new Difference(path, 'type');
     if (node.children === undefined) this.#checkContent(hostPath, path, node, stat);
     else {
       const names = new Set(readdirSync(hostPath, 'latin1'));
@@ -153,13 +154,4 @@ function checkAttributes(hostPath: Buffer, path: ByteString, node: TreeNode, sta
     const found = getXattr(hostPath, name);
     if (found !== undefined && Buffer.compare(found, value) !== 0) throw new Difference(path, 'attributes');
   }
-}
-
-function typeOf(stat: BigIntStats): TreeNode['type'] | undefined {
-  if (stat.isFile()) return 'file';
-  if (stat.isDirectory()) return 'directory';
-  if (stat.isSymbolicLink()) return 'symlink';
-  if (stat.isCharacterDevice()) return 'char';
-  if (stat.isBlockDevice()) return 'block';
-  return stat.isFIFO() ? 'fifo' : undefined;
 }

@@ -1,8 +1,9 @@
-import { type BigIntStats, closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs';
 import type { ByteString } from '../core/bytes.ts';
 import type { TarEntryType } from '../formats/tar/entry.ts';
 import { END_OF_ARCHIVE, encodeHeader, padding, type TarMember } from '../formats/tar/write.ts';
 import { dataSegments, deviceMajor, deviceMinor } from '../system/files.ts';
+import { fileType } from './file-type.ts';
 import { type RootAttributes, splitTime } from './root-attributes.ts';
 import { type UpperFile, walkUpper } from './upper-walk.ts';
 import { readUpperXattrs } from './upper-xattrs.ts';
@@ -50,7 +51,7 @@ export function* upperTarChunks(upper: string, options: UpperTarOptions = {}): G
       yield* out.write(encodeHeader(marker(`${file.path.slice(0, file.path.length - name.length)}${WHITEOUT}${name}`)));
       continue;
     }
-    const type = typeOf(file.stat);
+    const type = fileType(file.stat);
     if (type === undefined || name.startsWith(WHITEOUT)) {
       options.onSkipped?.(file.path, type === undefined ? 'socket' : 'reserved-name');
       left = `${file.path}/`;
@@ -66,16 +67,6 @@ export function* upperTarChunks(upper: string, options: UpperTarOptions = {}): G
   }
   yield* out.write(END_OF_ARCHIVE);
   yield* out.finish();
-}
-
-/** Undefined for sockets, which no tar holds. */
-function typeOf(stat: BigIntStats): Exclude<TarEntryType, 'hardlink'> | undefined {
-  if (stat.isFile()) return 'file';
-  if (stat.isDirectory()) return 'directory';
-  if (stat.isSymbolicLink()) return 'symlink';
-  if (stat.isCharacterDevice()) return 'char';
-  if (stat.isBlockDevice()) return 'block';
-  return stat.isFIFO() ? 'fifo' : undefined;
 }
 
 function firstName(links: Map<string, ByteString>, { stat, path }: UpperFile): ByteString | undefined {
