@@ -32,7 +32,8 @@ export async function launchContainer(store: Store, options: CreateOptions): Pro
   });
   try {
     const { diffIds } = record.image;
-    const root = await mountRootfs(store, { ...paths, diffIds, volatile: true, keepMountPoints: true });
+    const { memory } = record.resources;
+    const root = await mountRootfs(store, { ...paths, diffIds, volatile: true, memory, keepMountPoints: true });
     const mounts = await realizeMounts(store, record.mounts, root);
     writeBundle({ ...record, ...paths, root, mounts });
     checkExecutable(record.process.args[0]!, { ...record.process, root, mounts });

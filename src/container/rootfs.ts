@@ -19,6 +19,8 @@ export interface RootfsRequest {
   bundle: string;
   /** Nothing in `upper` need survive a crash of the machine. */
   volatile: boolean;
+  /** The container's limit in bytes, if it has one. */
+  memory?: number | undefined;
   /** Remember under RUN what mount points the image lacks: for images that are run more than once. */
   keepMountPoints?: boolean;
 }
@@ -28,7 +30,7 @@ export interface RootfsRequest {
  * it is missing. Returns a descriptor of the root directory; the caller closes it.
  */
 export async function mountRootfs(store: Store, request: RootfsRequest): Promise<number> {
-  const { diffIds, upper, work, rootfs, bundle, volatile, keepMountPoints = false } = request;
+  const { diffIds, upper, work, rootfs, bundle, volatile, memory, keepMountPoints = false } = request;
   const snapshotter = openSnapshotter(store);
   await snapshotter.prepare(diffIds);
   enterPrivateNamespace();
@@ -37,7 +39,7 @@ export async function mountRootfs(store: Store, request: RootfsRequest): Promise
   if (fresh) snapshotter.createUpper(upper, diffIds);
   const mount = (extraLowers: string[]): number => {
     mkdirSync(work, { recursive: true, mode: 0o700 });
-    snapshotter.mountRootfs({ diffIds, upper, work, target: rootfs, volatile, extraLowers });
+    snapshotter.mountRootfs({ diffIds, upper, work, target: rootfs, volatile, memory, extraLowers });
     return openSync(rootfs, constants.O_RDONLY | constants.O_DIRECTORY);
   };
   const top = keepMountPoints ? chainIds(diffIds).at(-1) : undefined;

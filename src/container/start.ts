@@ -83,6 +83,7 @@ async function createProcess(store: Store, record: ContainerRecord, runtime: Oci
     ...paths,
     diffIds: record.image.diffIds,
     volatile: record.autoRemove,
+    memory: record.resources.memory,
     keepMountPoints: true,
   });
   try {

@@ -7,6 +7,6 @@ export const BACKENDS: readonly Backend[] = ['erofs', 'erofs-loop', 'unpacked'];
 export interface IndexedLayer {
   index: string;
   tars: string[];
-  /** Few, large files (see `wantsDirectIo`). */
+  /** Read past the cache of the tar (see `wantsDirectIo`). */
   directIo?: boolean;
 }

@@ -12,16 +12,28 @@ export interface NamedLayer extends IndexedLayer {
   name: string;
 }
 
+type MountingBackend = Exclude<Backend, 'unpacked'>;
+
+/** Where a layer is in the pinned namespace: the two ways of reading it are two mounts. */
+export function mountName(backend: MountingBackend, { name, directIo }: { name: string; directIo?: boolean }): string {
+  return directIo === true && backend === 'erofs' ? `erofs-direct-${name}` : `${backend}-${name}`;
+}
+
+/** All the places where a layer can be. */
+export function mountNames(name: string): string[] {
+  return [
+    mountName('erofs', { name }),
+    mountName('erofs', { name, directIo: true }),
+    mountName('erofs-loop', { name }),
+  ];
+}
+
 /**
  * A detached mount for each layer, in order; the caller closes them all. Each is a clone of the one mount in the
- * pinned namespace (so its pages are cached once), made there where it is missing. What comes back has been checked
+ * pinned namespace (so its pages are shared), made there where it is missing. What comes back has been checked
  * to be an EROFS with the index's own UUID. Without a pin each is a mount of the caller's own.
  */
-export function openLayerMounts(
-  layers: NamedLayer[],
-  backend: Exclude<Backend, 'unpacked'>,
-  pin: Pin | undefined,
-): number[] {
+export function openLayerMounts(layers: NamedLayer[], backend: MountingBackend, pin: Pin | undefined): number[] {
   const uuids = layers.map((layer) => readIndexUuid(layer.index));
   const out: (number | undefined)[] = layers.map(() => undefined);
   const fresh: (number | undefined)[] = layers.map(() => undefined);
@@ -54,7 +66,7 @@ export function openLayerMounts(
 /** The kernel checks an index's superblock when it mounts it. */
 const DAMAGED: ReadonlySet<string> = new Set(['EBADMSG', 'EUCLEAN', 'EINVAL', 'EIO']);
 
-function mountLayer(layer: NamedLayer, backend: Exclude<Backend, 'unpacked'>): number {
+function mountLayer(layer: NamedLayer, backend: MountingBackend): number {
   try {
     return mountIndex(layer, backend);
   } catch (cause) {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { digestHex } from '../core/digest.ts';
 import type { LayerHooks } from '../store/prune.ts';
 import type { Store } from '../store/store.ts';
-import { releaseLayerMounts } from './layer-mounts.ts';
+import { mountNames, releaseLayerMounts } from './layer-mounts.ts';
 import { openPin, type Pin } from './pin.ts';
 
 /**
@@ -16,7 +16,7 @@ export function releaseHooks(store: Store): Required<LayerHooks> {
   const release = (name: string): void => {
     if (process.geteuid?.() !== 0 || !existsSync(join(store.run, 'mnt'))) return;
     pin ??= openPin(store.run);
-    if (pin !== undefined) releaseLayerMounts([`erofs-${name}`, `erofs-loop-${name}`], pin);
+    if (pin !== undefined) releaseLayerMounts(mountNames(name), pin);
   };
   return {
     dropLayer: (diffId) => release(digestHex(diffId)),

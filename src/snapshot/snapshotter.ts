@@ -7,7 +7,7 @@ import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { closeFd, createMount } from '../system/mount.ts';
 import type { Backend } from './backend.ts';
-import { openLayerMounts } from './layer-mounts.ts';
+import { mountName, openLayerMounts } from './layer-mounts.ts';
 import { checkLayerCount, type Lower, mountOverlay } from './overlay.ts';
 import { patchCandidates, planPatches, readPatchRecord, storePatch } from './patch.ts';
 import { openPin, type Pin } from './pin.ts';
@@ -31,6 +31,8 @@ export interface RootfsOptions {
   volatile?: boolean | undefined;
   /** Mount it read-only although there is an upper. */
   readonly?: boolean | undefined;
+  /** What the readers may have, in bytes, where that is limited. */
+  memory?: number | undefined;
   /** Directories of the host to stack between the image's layers and `upper`, the uppermost last. */
   extraLowers?: readonly string[] | undefined;
 }
@@ -98,7 +100,7 @@ export class Snapshotter {
     needRoot('mount a root file system');
     const { passing, passingReason } = this.probe;
     if (passing === undefined) throw noOverlay(passingReason);
-    const stack = listStack(this.#store, options.diffIds);
+    const stack = listStack(this.#store, options.diffIds, options.memory);
     const bare = options.upper === undefined;
     const extra = options.extraLowers ?? [];
     checkLayerCount(stack.parts.length + extra.length + (bare ? 1 : 0));
@@ -154,7 +156,7 @@ export class Snapshotter {
   #openParts(parts: readonly StackPart[]): Lower[] {
     const { backend } = this;
     if (backend === 'unpacked') return openDirectories(parts);
-    const layers = parts.map((part) => ({ ...part, name: `${backend}-${part.name}` }));
+    const layers = parts.map((part) => ({ ...part, name: mountName(backend, part) }));
     return openLayerMounts(layers, backend, this.#openPin()).map((fd) => ({ fd, detached: true }));
   }
 }
