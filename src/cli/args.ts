@@ -1,6 +1,6 @@
 import { ImagoError } from '../core/errors.ts';
+import { nearest } from '../core/suggest.ts';
 import type { Command, OptionSpec, OptionValues } from './command.ts';
-import { nearest } from './suggest.ts';
 
 /** Docker's exit status for a flag that it cannot take; a wrong number of arguments ends with 1. */
 const BAD_FLAG_STATUS = 125;

@@ -1,5 +1,5 @@
+import { nearest } from '../core/suggest.ts';
 import { type RegistryEntry, registry } from './registry.ts';
-import { nearest } from './suggest.ts';
 
 export interface FoundCommand {
   name: string;
