@@ -6,10 +6,10 @@ import type * as module from 'node:module';
 declare const IMAGO_VERSION: string;
 declare const require: (name: string) => unknown;
 
-const oldest = 24;
+const oldest = '24.5';
 const words = process.argv.slice(2);
 
-if (Number.parseInt(process.versions.node, 10) < oldest) {
+if (Number.parseFloat(process.versions.node) < 24 || /^24\.[0-4]\./.test(process.versions.node)) {
   process.stderr.write(
     `imago: needs Node ${oldest} or newer, and ${process.execPath} is ${process.version}: install a newer one, or name one in IMAGO_NODE\n`,
   );

@@ -85,7 +85,13 @@ describe('picking a Node', () => {
     assert.equal(found.stdout, 'new: x\n');
   });
   test('of several, the first that is new enough', { skip: systemNode }, () => {
-    const path = [emptyPath(), fakeNode('old', 'v20.20.2'), fakeNode('odd', 'who knows'), fakeNode('new', 'v24.0.0')];
+    const path = [
+      emptyPath(),
+      fakeNode('old', 'v20.20.2'),
+      fakeNode('odd', 'who knows'),
+      fakeNode('almost', 'v24.4.9'),
+      fakeNode('new', 'v24.5.0'),
+    ];
     assert.deepEqual(run(installed(), path), { status: 0, text: 'new: a b c\n' });
   });
   test('IMAGO_NODE goes first', () => {
@@ -98,7 +104,7 @@ describe('picking a Node', () => {
   test('none: one line', { skip: systemNode }, () => {
     assert.deepEqual(run(installed(), [emptyPath()]), {
       status: 1,
-      text: 'imago: needs Node 24 or newer, and there is no node in PATH: install one, or name one in IMAGO_NODE\n',
+      text: 'imago: needs Node 24.5 or newer, and there is no node in PATH: install one, or name one in IMAGO_NODE\n',
     });
     assert.deepEqual(run(installed(), [emptyPath()], { IMAGO_NODE: '/no/such/node' }), {
       status: 1,
@@ -235,14 +241,19 @@ test('a Node that is too old says so in one line', () => {
     { encoding: 'utf8' },
   ).stdout;
   const file = join(dir, 'start.cjs');
-  writeFileSync(
-    file,
-    `${old === undefined ? "Object.defineProperty(process.versions, 'node', { value: '20.1.0' });" : ''}${source}`,
-  );
-  const { status, stdout, stderr } = spawnSync(old ?? process.execPath, [file, '--version'], { encoding: 'utf8' });
-  assert.deepEqual([status, stdout], [1, '']);
-  assert.match(
-    stderr,
-    /^imago: needs Node 24 or newer, and \S+ is v[\d.]+: install a newer one, or name one in IMAGO_NODE\n$/,
-  );
+  const check = (program: string, pretend?: string) => {
+    const versions = pretend && `Object.defineProperty(process.versions, 'node', { value: '${pretend}' });`;
+    writeFileSync(file, `${versions ?? ''}${source}`);
+    return spawnSync(program, [file, '--version'], { encoding: 'utf8' });
+  };
+  const refused =
+    /^imago: needs Node 24\.5 or newer, and \S+ is v[\d.]+: install a newer one, or name one in IMAGO_NODE\n$/;
+  const pretended = ['20.1.0', '24.0.0', '24.4.1'].map((version) => check(process.execPath, version));
+  for (const { status, stdout, stderr } of old === undefined ? pretended : [check(old), ...pretended]) {
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, refused);
+  }
+  for (const version of ['24.5.0', '24.10.0', '25.0.0']) {
+    assert.doesNotMatch(check(process.execPath, version).stderr, refused, version);
+  }
 });
