@@ -12,8 +12,31 @@ export interface WireErrorKind {
   message: string;
 }
 
+type WireErrorName =
+  | 'blobUnknown'
+  | 'blobUploadInvalid'
+  | 'blobUploadUnknown'
+  | 'digestInvalid'
+  | 'manifestBlobUnknown'
+  | 'manifestInvalid'
+  | 'manifestUnknown'
+  | 'nameInvalid'
+  | 'nameUnknown'
+  | 'sizeInvalid'
+  | 'unauthorized'
+  | 'denied'
+  | 'unsupported'
+  | 'tooManyRequests'
+  | 'tagInvalid'
+  | 'rangeInvalid'
+  | 'paginationInvalid'
+  | 'unavailable'
+  | 'unknown'
+  | 'preconditionFailed'
+  | 'notFound';
+
 /** OCI distribution-spec v1.1.1 §Error Codes; the last seven are Docker's registry's own, which clients know as well. */
-export const WIRE_ERRORS = {
+export const WIRE_ERRORS: Readonly<Record<WireErrorName, WireErrorKind>> = {
   blobUnknown: { code: 'BLOB_UNKNOWN', status: 404, message: 'blob unknown to registry' },
   blobUploadInvalid: { code: 'BLOB_UPLOAD_INVALID', status: 400, message: 'blob upload invalid' },
   blobUploadUnknown: { code: 'BLOB_UPLOAD_UNKNOWN', status: 404, message: 'blob upload unknown to registry' },
@@ -43,7 +66,7 @@ export const WIRE_ERRORS = {
   unknown: { code: 'UNKNOWN', status: 500, message: 'unknown error' },
   preconditionFailed: { code: 'PRECONDITION_FAILED', status: 412, message: 'the precondition does not hold' },
   notFound: { code: 'NOT_FOUND', status: 404, message: 'no such end point' },
-} as const satisfies Record<string, WireErrorKind>;
+};
 
 /** The body of an error answer, JSON. */
 export function encodeErrors(list: readonly WireError[]): Buffer {
