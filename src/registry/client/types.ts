@@ -13,6 +13,10 @@ export interface ClientOptions {
   certificates?: readonly string[];
   /** Mirrors and insecure hosts by registry (docs/registries.md). Default: $IMAGO_REGISTRIES, else /etc/imago/registries.json and ~/.config/imago/registries.json. */
   registries?: string;
+  /** Limits of time and tries; for tests and odd networks. */
+  timing?: Partial<Timing>;
+  /** Instead of the process's, for proxies and places of files. */
+  environment?: Readonly<Record<string, string | undefined>>;
   /** Told when a request is tried again, before the pause. */
   onRetry?: (event: RetryEvent) => void;
   /** Ends everything that the client does. */
@@ -25,6 +29,22 @@ export interface Credentials {
   password: string;
   /** OAuth2 refresh token (config.json `identitytoken`) instead of a password. */
   identityToken?: string;
+  /** Bearer token for the registry itself (config.json `registrytoken`); nothing is asked of a token server then. */
+  registryToken?: string;
+}
+
+/** Times in milliseconds. */
+export interface Timing {
+  /** Without a byte, while one is waited for. Default: $IMAGO_STALL_TIMEOUT, else 60 s; answers to uploads have five times that. */
+  stallMs: number;
+  /** Until a connection stands, TLS included (15 s). */
+  connectMs: number;
+  /** Before the second try; doubled for each one after it, with jitter, up to 10 s (500 ms). */
+  retryMs: number;
+  /** The longest `Retry-After` that is waited for (60 s). */
+  maxRetryAfterMs: number;
+  /** Of one request, the first included (5). */
+  tries: number;
 }
 
 export interface RetryEvent {
@@ -42,12 +62,20 @@ export interface RegistryRequest {
   headers?: Record<string, string>;
   /** A function makes the body anew for each try; the length goes into `headers`. */
   body?: Uint8Array | (() => AsyncIterable<Uint8Array>);
-  /** Distribution token scopes: `repository:library/debian:pull,push`. */
+  /**
+   * Distribution token scopes: `repository:library/debian:pull,push`. A GET or HEAD below /v2/ whose scopes are all
+   * `pull` may be answered by a mirror.
+   */
   scopes?: readonly string[];
   /** Statuses that are answers; any other becomes a typed error with the registry's own words. */
   answers: readonly number[];
-  /** Broken connections, 408, 429 and 5xx are tried again. Default: where the body can be made again. */
+  /**
+   * Broken connections, 408, 429 and 5xx are tried again (default). With false a body that is a function is called once
+   * at most: also a 401 is then final after bytes were sent.
+   */
   retry?: boolean;
+  /** What errors call it: `debian:bookworm`. Default: made of the target. */
+  reference?: string;
   signal?: AbortSignal;
 }
 
@@ -56,7 +84,10 @@ export interface RegistryResponse {
   headers: IncomingHttpHeaders;
   /** Where the answer came from at last, without its secrets. */
   url: string;
-  /** Consume or destroy it. Fails with `STALLED` after the stall timeout without a byte. */
+  /**
+   * Consume or destroy it. Fails with `STALLED` after the stall timeout without a byte (time in which the consumer does
+   * not take what is there does not count), and with Node's own error where the connection breaks (`describeBreak`).
+   */
   body: Readable;
 }
 

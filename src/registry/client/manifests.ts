@@ -1,0 +1,236 @@
+import { createHash } from 'node:crypto';
+import { type Digest, digestAlgorithm, isDigest } from '../../core/digest.ts';
+import { ImagoError } from '../../core/errors.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { parseJson } from '../../oci/json.ts';
+import { MEDIA_TYPES } from '../../oci/media-types.ts';
+import { isTag } from '../wire/names.ts';
+import { badResponse, contentLength, contentType, discard, type Endpoint, headerOf, scopesFor } from './endpoint.ts';
+import type { RegistryResponse } from './types.ts';
+
+export interface FetchedManifest {
+  /** Byte-exact: what the digest is of. */
+  bytes: Buffer;
+  mediaType: string;
+  digest: Digest;
+}
+
+/** 4 MiB: the bound of the distribution spec, and of other clients. */
+const MAX_MANIFEST = 4 * 1024 * 1024;
+
+/** Schema 1 as well, so that a registry that has nothing else sends it, and the error can say so. */
+const ACCEPT: string = [
+  MEDIA_TYPES.index,
+  MEDIA_TYPES.manifest,
+  MEDIA_TYPES.dockerList,
+  MEDIA_TYPES.dockerManifest,
+  `${MEDIA_TYPES.dockerSchema1Signed};q=0.2`,
+  `${MEDIA_TYPES.dockerSchema1};q=0.2`,
+  '*/*;q=0.1',
+].join(', ');
+
+/** Types that say nothing about a manifest's kind; some registries and proxies send them. */
+const VAGUE: ReadonlySet<string> = new Set([
+  'application/json',
+  'application/octet-stream',
+  'binary/octet-stream',
+  'text/json',
+  'text/plain',
+]);
+
+/**
+ * Throws `BAD_MANIFEST` (not JSON, too large), `DIGEST_MISMATCH`, and the transport's errors. The digest is checked
+ * where it was asked for, and against Docker-Content-Digest.
+ */
+export async function getManifest(
+  endpoint: Endpoint,
+  reference: string,
+  signal?: AbortSignal,
+): Promise<FetchedManifest> {
+  return (await fetchManifest(endpoint, reference, [200], signal))!;
+}
+
+/** `getManifest` with the answer's ETag; undefined for 404 where `answers` has it. */
+export async function fetchManifest(
+  endpoint: Endpoint,
+  reference: string,
+  answers: readonly number[],
+  signal?: AbortSignal,
+): Promise<(FetchedManifest & { etag: string | undefined }) | undefined> {
+  const response = await requestManifest(endpoint, 'GET', reference, answers, signal);
+  if (response.status !== 200) {
+    discard(response);
+    return undefined;
+  }
+  const type = contentType(response);
+  if (type === 'text/html') {
+    response.body.destroy();
+    throw badResponse(endpoint, response, 'sent a web page instead of a manifest');
+  }
+  const length = contentLength(response);
+  if (length !== undefined && length > MAX_MANIFEST) {
+    response.body.destroy();
+    throw tooLarge(endpoint, reference, length);
+  }
+  const bytes = await readBounded(endpoint, reference, response);
+  const digest = checkDigest(endpoint, reference, response, bytes);
+  const root = parseJson(bytes, 'BAD_MANIFEST', `manifest ${named(endpoint, reference)}`);
+  const own = root.get('mediaType').value;
+  let mediaType = type;
+  if (mediaType === undefined || VAGUE.has(mediaType)) {
+    const guess = root.get('manifests').present ? MEDIA_TYPES.index : MEDIA_TYPES.manifest;
+    mediaType = typeof own === 'string' && own !== '' ? own : guess;
+  }
+  return { bytes, mediaType, digest, etag: headerOf(response, 'etag') };
+}
+
+/**
+ * What a tag or a digest names, without its bytes; undefined where the registry does not have it. Where a registry's
+ * answer to HEAD lacks something, it is a GET.
+ */
+export async function headManifest(
+  endpoint: Endpoint,
+  reference: string,
+  signal?: AbortSignal,
+): Promise<Descriptor | undefined> {
+  const response = await requestManifest(endpoint, 'HEAD', reference, [200, 404, 405], signal);
+  discard(response);
+  if (response.status === 404) return undefined;
+  const digest = headerOf(response, 'docker-content-digest') ?? (isDigest(reference) ? reference : '');
+  const size = contentLength(response);
+  const mediaType = contentType(response) ?? '';
+  const told = mediaType !== '' && mediaType !== 'text/html' && !VAGUE.has(mediaType);
+  const agreed = !isDigest(reference) || digest === reference;
+  if (response.status === 200 && told && isDigest(digest) && agreed && size !== undefined && size > 0) {
+    return { mediaType, digest, size };
+  }
+  const manifest = await fetchManifest(endpoint, reference, [200, 404], signal);
+  return manifest && { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.bytes.length };
+}
+
+/** Returns the digest, and the subject that the registry says it has noted (OCI-Subject). */
+export async function putManifestBytes(
+  endpoint: Endpoint,
+  reference: string,
+  bytes: Uint8Array,
+  mediaType: string,
+  options: { ifMatch?: string; answers?: readonly number[]; signal?: AbortSignal } = {},
+): Promise<{ status: number; digest: Digest; subject: Digest | undefined }> {
+  checkReference(reference);
+  const computed = digestOf(bytes, isDigest(reference) ? digestAlgorithm(reference) : 'sha256');
+  if (isDigest(reference) && reference !== computed) throw otherDigest(endpoint, reference, reference, computed);
+  const headers: Record<string, string> = { 'content-type': mediaType, 'content-length': String(bytes.length) };
+  if (options.ifMatch !== undefined) headers['if-match'] = options.ifMatch;
+  const response = await endpoint.transport.request({
+    method: 'PUT',
+    target: target(endpoint, reference),
+    headers,
+    body: bytes,
+    scopes: scopesFor(endpoint, 'push'),
+    answers: [200, 201, 202, ...(options.answers ?? [])],
+    signal: options.signal,
+  });
+  discard(response);
+  const { status } = response;
+  if (status > 202) return { status, digest: computed, subject: undefined };
+  const told = headerOf(response, 'docker-content-digest');
+  if (told !== undefined && (!isDigest(told) || digestOf(bytes, digestAlgorithm(told)) !== told)) {
+    throw otherDigest(endpoint, reference, computed, told);
+  }
+  const subject = headerOf(response, 'oci-subject');
+  const digest = told === undefined || isDigest(reference) ? computed : told;
+  return { status, digest, subject: subject !== undefined && isDigest(subject) ? subject : undefined };
+}
+
+/** A digest takes the manifest and its tags away, a tag only itself, where the registry can do that. */
+export async function deleteManifestOnly(endpoint: Endpoint, reference: string, signal?: AbortSignal): Promise<void> {
+  checkReference(reference);
+  const response = await endpoint.transport.request({
+    method: 'DELETE',
+    target: target(endpoint, reference),
+    scopes: scopesFor(endpoint, 'delete'),
+    answers: [200, 202, 204],
+    signal,
+  });
+  discard(response);
+}
+
+export function digestOf(bytes: Uint8Array, algorithm: 'sha256' | 'sha512' = 'sha256'): Digest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+}
+
+/** What goes into a URL's path must be a tag or a digest, nothing that leads elsewhere. */
+function checkReference(reference: string): void {
+  if (isTag(reference) || isDigest(reference)) return;
+  throw new ImagoError('BAD_REFERENCE', 'this is neither a tag nor a digest', {
+    got: JSON.stringify(reference.slice(0, 200)),
+  });
+}
+
+async function requestManifest(
+  endpoint: Endpoint,
+  method: 'GET' | 'HEAD',
+  reference: string,
+  answers: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<RegistryResponse> {
+  checkReference(reference);
+  return endpoint.transport.request({
+    method,
+    target: target(endpoint, reference),
+    headers: { accept: ACCEPT },
+    scopes: scopesFor(endpoint, 'pull'),
+    answers,
+    signal,
+  });
+}
+
+async function readBounded(endpoint: Endpoint, reference: string, response: RegistryResponse): Promise<Buffer> {
+  try {
+    return await endpoint.transport.read(response, MAX_MANIFEST);
+  } catch (error) {
+    if (error instanceof ImagoError && error.code === 'RESPONSE_TOO_LARGE') {
+      throw tooLarge(endpoint, reference, 'more', error);
+    }
+    throw error;
+  }
+}
+
+/** The digest that was asked for, or the registry's own, of these very bytes. */
+function checkDigest(endpoint: Endpoint, reference: string, response: RegistryResponse, bytes: Buffer): Digest {
+  if (isDigest(reference)) {
+    const got = digestOf(bytes, digestAlgorithm(reference));
+    if (got !== reference) throw otherDigest(endpoint, reference, reference, got);
+  }
+  const told = headerOf(response, 'docker-content-digest');
+  if (told === undefined) return isDigest(reference) ? reference : digestOf(bytes);
+  const got = isDigest(told) ? digestOf(bytes, digestAlgorithm(told)) : digestOf(bytes);
+  if (got !== told) throw otherDigest(endpoint, reference, told.slice(0, 200), got);
+  return isDigest(reference) ? reference : got;
+}
+
+function target(endpoint: Endpoint, reference: string): string {
+  return `/v2/${endpoint.path}/manifests/${reference}`;
+}
+
+function named(endpoint: Endpoint, reference: string): string {
+  return `${endpoint.name}${isDigest(reference) ? '@' : ':'}${reference}`;
+}
+
+function tooLarge(endpoint: Endpoint, reference: string, got: number | string, cause?: unknown): ImagoError {
+  return new ImagoError('BAD_MANIFEST', `manifest ${named(endpoint, reference)} is too large`, {
+    ref: endpoint.name,
+    want: `at most ${MAX_MANIFEST} bytes`,
+    got,
+    cause,
+  });
+}
+
+function otherDigest(endpoint: Endpoint, reference: string, want: string, got: string): ImagoError {
+  return new ImagoError('DIGEST_MISMATCH', `manifest ${named(endpoint, reference)} is not what its digest says`, {
+    ref: endpoint.name,
+    want,
+    got,
+    remedy: 'the registry or a proxy before it is damaged',
+  });
+}
