@@ -5,6 +5,7 @@ import { syncDirectory, uniqueName, writeAll } from '../system/atomic.ts';
 import { type FileLock, tryLockFile, tryLockIfThere } from '../system/lock.ts';
 import { spawnDetached } from '../system/process.ts';
 import { blobDirectory, blobPath, layerDirectory } from './layout.ts';
+import { isKeptPartial } from './partials.ts';
 import type { Store } from './store.ts';
 
 /**
@@ -110,7 +111,7 @@ export function listAbandoned(root: string): string[] {
     const lock = tryLockIfThere(path, 'exclusive');
     if (lock === 'held' || lock === 'gone') continue;
     lock.release();
-    out.push(path);
+    if (!isKeptPartial(path)) out.push(path);
   }
   return out;
 }

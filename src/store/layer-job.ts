@@ -9,14 +9,25 @@ export type JobInput =
   | { kind: 'ring'; ring: SharedArrayBuffer }
   | { kind: 'bytes'; bytes: Uint8Array };
 
+/** What an image's layer may be compressed by. */
+export type LayerCompression = Extract<Compression, 'none' | 'gzip' | 'zstd'>;
+
 /** Turn a (compressed) tar into the synced files of a layer in a directory: `TAR`, `LAYER`/layer.erofs, layer.json. */
 export interface IngestJob {
   kind: 'ingest';
   input: JobInput;
-  compression: Extract<Compression, 'none' | 'gzip' | 'zstd'>;
+  /** Default: told by the first bytes. */
+  compression?: LayerCompression;
   directory: string;
   /** Keep the compressed bytes too, as `COMPRESSED`. */
   keep: boolean;
+  /**
+   * A file that gets the bytes as they come, behind the first `length` of them: these it has already, and they are
+   * read before the input. With `keep` it is synced in the end, in the place of `COMPRESSED`.
+   */
+  partial?: { path: string; length: number };
+  /** The largest tar to take, in bytes. */
+  largest?: number;
   /** Algorithm of the DiffID. */
   algorithm: DigestAlgorithm;
   /** Algorithm of the digest over the bytes as they came. */
@@ -51,6 +62,7 @@ export interface IngestOutcome {
   facts: LayerFacts;
   /** Of the bytes as they came. */
   source: { digest: Digest; size: number };
+  compression: LayerCompression;
 }
 
 export type ReindexOutcome =

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Digest, DigestAlgorithm } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { formatSize } from '../core/sizes.ts';
 import { IndexBuilder, type LayerIndex } from '../formats/erofs/index-builder.ts';
 import { TarScanner } from '../formats/tar/scan.ts';
 import { syncDirectory, writeAll } from '../system/atomic.ts';
@@ -50,16 +51,20 @@ export class LayerReader {
 /** A `LayerReader` that also writes the tar, and in the end the index, into a directory. */
 export class LayerWriter extends LayerReader implements Disposable {
   readonly #directory: string;
+  readonly #largest: number;
   readonly #fd: number;
   #started = 0;
 
-  constructor(directory: string, algorithm: DigestAlgorithm) {
+  /** `largest`: of the tar, in bytes. */
+  constructor(directory: string, algorithm: DigestAlgorithm, largest: number = Infinity) {
     super(algorithm);
     this.#directory = directory;
+    this.#largest = largest;
     this.#fd = openSync(join(directory, FILES.tar), 'wx', 0o444);
   }
 
   override push(bytes: Uint8Array): void {
+    if (this.size + bytes.length > this.#largest) throw tooLarge(this.#largest);
     super.push(bytes);
     writeAll(this.#fd, bytes);
     if (this.size - this.#started < WRITEBACK) return;
@@ -82,6 +87,13 @@ export class LayerWriter extends LayerReader implements Disposable {
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }
+}
+
+function tooLarge(largest: number): ImagoError {
+  return new ImagoError('LAYER_TOO_LARGE', 'the layer inflates to far more than its compressed size makes likely', {
+    want: `at most ${formatSize(largest)}`,
+    remedy: 'it looks like a decompression bomb; if you trust it, allow more with IMAGO_LARGEST_LAYER=BYTES',
+  });
 }
 
 /** Makes `directory` with the index and the record of a layer, synced. */
