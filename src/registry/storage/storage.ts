@@ -1,7 +1,13 @@
 import type { Digest } from '../../core/digest.ts';
 
-/** Opaque; two versions of a document or a blob are the same bytes of the same write where these are equal. */
+/**
+ * Opaque. Equal versions of a document have the same bytes; equal versions of a blob are the same bytes of the same
+ * publishing.
+ */
 export type Version = string;
+
+/** Bytes of a document. */
+export const MAX_DOCUMENT: number = 4 * 2 ** 20;
 
 /** A small piece of data under a key (up to 4 MiB): a tag, a link, a record. */
 export interface StoredDocument {
@@ -25,6 +31,16 @@ export interface ByteRange {
   end: number;
 }
 
+/** A stream that can be given back unread. */
+export type ByteStream = AsyncIterableIterator<Uint8Array, undefined> & { return(): Promise<unknown> };
+
+export interface OpenBlob {
+  /** Bytes of the whole blob. */
+  size: number;
+  version: Version;
+  stream: ByteStream;
+}
+
 /** One page of keys below a prefix, in ascending order of their UTF-8 bytes. */
 export interface KeyPage {
   keys: { key: string; modified: number }[];
@@ -33,8 +49,9 @@ export interface KeyPage {
 }
 
 /**
- * Documents by key: parts joined by '/', each of `[A-Za-z0-9._:@+=-]`, no part empty, '.' or '..'. Reads see every
- * write that returned before, from any process or replica (files: one machine; S3: strong consistency).
+ * Documents by key: parts joined by '/', each of 1 to 200 `[A-Za-z0-9._:@+=-]`, no part '.' or '..', 800 characters in
+ * all; anything else is `STORAGE_BAD_KEY`. `a` and `a/b` may both be there. Reads see every write that returned before,
+ * from any process or replica (files: one machine; S3: strong consistency).
  */
 export interface DocumentStorage {
   readDocument(key: string): Promise<StoredDocument | undefined>;
@@ -45,15 +62,21 @@ export interface DocumentStorage {
   writeDocument(key: string, bytes: Uint8Array, options?: { expect?: Version | 'absent' }): Promise<Version>;
   /** False where there was none. */
   deleteDocument(key: string): Promise<boolean>;
-  /** Keys that begin with `prefix` (which ends with '/'), all depths, after the key `after`, at most `limit` (≤ 1000). */
+  /**
+   * Keys that begin with `prefix` (which ends with '/', or is empty), all depths, after the key `after`, at most `limit`
+   * (≤ 1000). What is there all the while is listed once, whatever is written meanwhile.
+   */
   listDocuments(prefix: string, options?: { after?: string; limit?: number }): Promise<KeyPage>;
 }
 
 /** Blobs by digest, whichever repository they are in. What is in here was hashed. */
 export interface BlobStorage {
   statBlob(digest: Digest): Promise<BlobStat | undefined>;
-  /** Undefined where there is none. The caller consumes the stream or returns it. */
-  openBlob(digest: Digest, range?: ByteRange): Promise<{ size: number; stream: AsyncIterable<Uint8Array> } | undefined>;
+  /**
+   * Undefined where there is none. `size` is the whole blob's. The stream holds resources until it ended or its
+   * `return()` was called, which a loop over it does by itself.
+   */
+  openBlob(digest: Digest, range?: ByteRange): Promise<OpenBlob | undefined>;
   /** A blob whole that is in memory already, digest checked by the caller: manifests. */
   putBlob(digest: Digest, bytes: Uint8Array): Promise<void>;
   /** Takes a blob away if it is still that version; false where it is not (published again meanwhile, or gone). */
@@ -72,7 +95,10 @@ export interface UploadStat {
   repository: string;
 }
 
-/** Uploads: appended to in order, then published under a digest or discarded. Any replica can go on with one. */
+/**
+ * Uploads: appended to in order, then published under a digest or discarded. Any replica can go on with one. What names
+ * an upload that is not there ends with `UPLOAD_UNKNOWN`, except `statUpload` (undefined) and `discardUpload` (nothing).
+ */
 export interface UploadStorage {
   createUpload(repository: string): Promise<UploadStat>;
   statUpload(id: string): Promise<UploadStat | undefined>;
@@ -83,7 +109,7 @@ export interface UploadStorage {
    */
   appendUpload(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number>;
   /** All bytes so far, for hashing them again where the hash of an earlier request is not at hand. */
-  readUpload(id: string): Promise<AsyncIterable<Uint8Array>>;
+  readUpload(id: string): Promise<ByteStream>;
   /**
    * Makes the upload's bytes the blob of that digest (checked by the caller), durably, and ends the upload. Replaces a
    * blob of the same digest: same bytes, new version.
@@ -98,6 +124,15 @@ export interface UploadStorage {
 
 /** What a registry keeps things in: files of one machine, or a bucket that any number of replicas share. */
 export interface RegistryStorage extends DocumentStorage, BlobStorage, UploadStorage {
+  /**
+   * Takes away what killed processes left that belongs to no blob, document or upload, and was written longer than
+   * `maxAgeMs` ago. Uploads are not touched. Any number may run at once.
+   */
+  sweep(options: {
+    maxAgeMs: number;
+    dryRun?: boolean;
+    signal?: AbortSignal;
+  }): Promise<{ bytes: number; count: number }>;
   /** For logs and errors: `files /srv/registry`, `s3://bucket/prefix`. No secrets. */
   readonly title: string;
   /** Throws where the storage cannot be read and written; readiness asks it. */
