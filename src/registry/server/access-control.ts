@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { formatChallenge } from '../wire/challenge.ts';
 import type { Access, Authorize, Decision, Refused } from './authorize.ts';
 import { parseAuthorization } from './credentials.ts';
 import type { PasswordFile } from './htpasswd.ts';
@@ -24,7 +25,7 @@ export interface AccessControl {
 export function createAuthorize(control: AccessControl): Authorize {
   return async (request, access) => {
     const credentials = parseAuthorization(request.headers.authorization);
-    const challenge = (error?: string): string[] => [formatChallenge(control, request.headers, access, error)];
+    const challenge = (error?: string): string[] => [challengeFor(control, request.headers, access, error)];
     if (credentials.scheme === 'bearer') return decideByToken(control, credentials.token, access, challenge);
     if (credentials.scheme === 'basic' && control.passwords !== undefined) {
       const check = await control.passwords.check(credentials.user, credentials.password);
@@ -77,11 +78,17 @@ function denied({ repository, action }: Access): Refused {
 }
 
 /** RFC 7617 §2, RFC 6750 §3. One challenge only: given two, some clients take the one that they cannot answer. */
-function formatChallenge(control: AccessControl, headers: IncomingHttpHeaders, access: Access, error?: string): string {
-  if (control.realm === undefined) return `Basic realm="${control.service}", charset="UTF-8"`;
-  const parts = [`realm="${control.realm(headers)}"`, `service="${control.service}"`];
+function challengeFor(control: AccessControl, headers: IncomingHttpHeaders, access: Access, error?: string): string {
+  if (control.realm === undefined) return basicChallenge(control.service);
   const scope = formatScope(access);
-  if (scope !== '') parts.push(`scope="${scope}"`);
-  if (error !== undefined) parts.push(`error="${error}"`);
-  return `Bearer ${parts.join(',')}`;
+  return formatChallenge('Bearer', {
+    realm: control.realm(headers),
+    service: control.service,
+    ...(scope === '' ? {} : { scope }),
+    ...(error === undefined ? {} : { error }),
+  });
+}
+
+export function basicChallenge(realm: string): string {
+  return formatChallenge('Basic', { realm, charset: 'UTF-8' });
 }

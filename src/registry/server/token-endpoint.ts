@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { BUSY } from './access-control.ts';
+import { BUSY, basicChallenge } from './access-control.ts';
 import { parseAuthorization } from './credentials.ts';
 import type { PasswordFile } from './htpasswd.ts';
 import type { Permits } from './rules.ts';
@@ -56,7 +56,7 @@ export async function answerTokenRequest(
   }
   if (check !== 'right') {
     const message = user === undefined ? 'authentication required' : 'the user name or the password is wrong';
-    res.setHeader('WWW-Authenticate', `Basic realm="${endpoint.service}", charset="UTF-8"`);
+    res.setHeader('WWW-Authenticate', basicChallenge(endpoint.service));
     sendJson(res, 401, { errors: [{ code: 'UNAUTHORIZED', message }] });
     return undefined;
   }

@@ -1,0 +1,43 @@
+import type { Log } from './log.ts';
+import type { CollectionOutcome, Metrics } from './metrics.ts';
+
+/**
+ * Runs `collect` about every `interval` milliseconds, the first time after a random part of it: replicas that were
+ * started together take turns. Ended by `stop`, which waits for a run that is going on to notice `signal`.
+ */
+export function collectPeriodically(
+  interval: number,
+  collect: (signal: AbortSignal) => Promise<CollectionOutcome>,
+  { log, metrics }: { log: Log; metrics: Metrics },
+): { stop(): Promise<void> } {
+  const controller = new AbortController();
+  let running: Promise<void> = Promise.resolve();
+  let timer: NodeJS.Timeout;
+  const run = async (): Promise<void> => {
+    try {
+      const outcome = await collect(controller.signal);
+      metrics.collected(outcome);
+      log.info('garbage collected', { ...outcome });
+    } catch (error) {
+      if (controller.signal.aborted) return;
+      metrics.collected(undefined);
+      log.error('garbage collection failed', error);
+    }
+  };
+  const plan = (delay: number): void => {
+    timer = setTimeout(() => {
+      running = run().then(() => {
+        if (!controller.signal.aborted) plan(interval);
+      });
+    }, delay);
+    timer.unref();
+  };
+  plan(interval * Math.random());
+  return {
+    async stop() {
+      controller.abort();
+      clearTimeout(timer);
+      await running;
+    },
+  };
+}
