@@ -39,6 +39,12 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image build'],
     load: () => import('./commands/build.ts'),
   },
+  pull: {
+    summary: 'Fetch an image from a registry',
+    group: 'common',
+    aliases: ['image pull'],
+    load: () => import('./commands/pull.ts'),
+  },
   images: {
     summary: 'List images',
     group: 'common',

@@ -5,6 +5,7 @@ import { ImagoError } from '../core/errors.ts';
 import { readImage } from '../image/image.ts';
 import { familiarReference, parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
+import { discard } from './discard.ts';
 
 export type LoadOptions = Omit<ArchiveOptions, 'onStored'>;
 
@@ -28,7 +29,7 @@ export async function loadImages(
     for (const digest of namedBy(store, images)) stored.delete(digest);
     return images.map((image) => describeLoaded(store, image));
   } finally {
-    if (stored.size > 0) await discard(store, [...stored]);
+    await discard(store, stored);
   }
 }
 
@@ -38,16 +39,6 @@ function namedBy(store: Store, images: readonly FromArchive[]): Digest[] {
     const { diffIds, manifest } = readImage(store, descriptor);
     return [id, descriptor.digest, ...diffIds, ...manifest.layers.map((layer) => layer.digest)];
   });
-}
-
-async function discard(store: Store, digests: Digest[]): Promise<void> {
-  try {
-    const { removeUnreached } = await import('../store/prune.ts');
-    const { layerHooks } = await import('./layer-hooks.ts');
-    await removeUnreached(store, digests, await layerHooks(store));
-  } catch {
-    // It only frees disk early (and a full one may not allow it): the next prune takes it away.
-  }
 }
 
 function describeLoaded(store: Store, { id, names, taken }: FromArchive): LoadedImage {

@@ -92,18 +92,20 @@ export function readImages(store: Store, target: Descriptor): Image[] {
   });
 }
 
+/** Indexes in indexes; deeper ones are not pulled either. */
+const DEEPEST = 4;
+
 /**
- * The images of an index that are in the store. Attestations and other artifacts (platform unknown/unknown) are none,
- * nor is an index inside of an index, which no engine follows.
+ * The images of an index that are in the store, also of indexes inside of it. Attestations and other artifacts
+ * (platform unknown/unknown) are none.
  */
-export function presentManifests(store: Store, manifests: readonly Descriptor[]): Descriptor[] {
-  return manifests.filter(
-    (d) =>
-      d.platform?.os !== 'unknown' &&
-      d.artifactType === undefined &&
-      !isIndexType(d.mediaType) &&
-      store.hasBlob(d.digest),
-  );
+export function presentManifests(store: Store, manifests: readonly Descriptor[], depth = 1): Descriptor[] {
+  return manifests.flatMap((d) => {
+    if (d.platform?.os === 'unknown' || d.artifactType !== undefined || !store.hasBlob(d.digest)) return [];
+    if (!isIndexType(d.mediaType)) return [d];
+    const parsed = depth < DEEPEST ? readManifest(store, d) : undefined;
+    return parsed?.kind === 'index' ? presentManifests(store, parsed.value.manifests, depth + 1) : [];
+  });
 }
 
 function readImageManifest(store: Store, { digest, mediaType }: Descriptor): ImageManifest {

@@ -125,7 +125,7 @@ export function composeJob(
     algorithm: expect.diffId === undefined ? 'sha256' : digestAlgorithm(expect.diffId),
     sourceAlgorithm: expect.digest === undefined ? 'sha256' : digestAlgorithm(expect.digest),
     expect,
-    ...(largest !== undefined && { largest }),
+    largest,
   };
 }
 
