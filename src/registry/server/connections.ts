@@ -19,9 +19,6 @@ interface Connection {
   uploads: Set<string>;
 }
 
-/** An answer was given before the body's end: this much more is read, so that the client gets to see the answer. */
-const LINGER_MS = 5000;
-const LINGER_BYTES = 64 << 20;
 const MAX_UPLOADS_OF_CONNECTION = 100;
 
 /**
@@ -77,7 +74,6 @@ export class Connections {
     if (this.#draining && connection.uploads.size === 0) res.shouldKeepAlive = false;
     res.on('finish', () => {
       followUpload(connection, req, res);
-      if (!req.complete) this.#linger(req);
     });
     res.on('close', () => {
       connection.exchanges.delete(exchange);
@@ -159,16 +155,6 @@ export class Connections {
     if (exchange !== undefined && !exchange.res.headersSent && !exchange.req.complete) {
       answerOnSocket(socket, 408, 'REQUEST_TIMEOUT', message);
     } else socket.destroy();
-  }
-
-  #linger(req: IncomingMessage): void {
-    const { socket } = req;
-    const limit = socket.bytesRead + LINGER_BYTES;
-    const until = performance.now() + LINGER_MS;
-    const timer = setInterval(() => {
-      if (socket.destroyed || req.complete) clearInterval(timer);
-      else if (socket.bytesRead > limit || performance.now() > until) socket.destroy();
-    }, 100).unref();
   }
 }
 
