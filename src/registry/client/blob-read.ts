@@ -7,12 +7,12 @@ import {
   badResponse,
   contentLength,
   discard,
-  type Endpoint,
   headerOf,
+  type Place,
   pauseBeforeRetry,
   reasonOf,
   scopesFor,
-} from './endpoint.ts';
+} from './place.ts';
 import type { RegistryResponse } from './types.ts';
 
 /** Which bytes: the members of a descriptor that matter here. */
@@ -45,23 +45,23 @@ interface Download {
  * without progress, `FOREIGN_LAYER`, and the transport's errors.
  */
 export async function* readBlob(
-  endpoint: Endpoint,
+  place: Place,
   blob: BlobAddress,
   options: { offset?: number; signal?: AbortSignal } = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { signal } = options;
   const download: Download = { blob, at: options.offset ?? 0, ranges: true, etag: undefined };
-  if (download.at > blob.size) throw wrongSize(endpoint, blob, `${download.at} to go on from`);
+  if (download.at > blob.size) throw wrongSize(place, blob, `${download.at} to go on from`);
   let idle = 0;
   while (download.at < blob.size) {
     signal?.throwIfAborted();
     const start = download.at;
-    const response = await requestRest(endpoint, download, signal);
+    const response = await requestRest(place, download, signal);
     let reason = 'the answer ended early';
     try {
-      const skip = checkAnswer(endpoint, download, response);
+      const skip = checkAnswer(place, download, response);
       if (skip === undefined) reason = 'the answer to a Range request was not that range';
-      else yield* readBody(endpoint, download, response, skip, signal);
+      else yield* readBody(place, download, response, skip, signal);
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (error instanceof ImagoError && FINAL.has(error.code)) throw error;
@@ -71,33 +71,33 @@ export async function* readBlob(
     }
     if (download.at === blob.size) return;
     idle = download.at - start >= PROGRESS ? 0 : idle + 1;
-    if (idle >= MAX_IDLE) throw broken(endpoint, download, reason);
-    await pauseBeforeRetry(endpoint, Math.max(idle, 1), response.url, reason, signal);
+    if (idle >= MAX_IDLE) throw broken(place, download, reason);
+    await pauseBeforeRetry(place, { failures: Math.max(idle, 1), url: response.url, reason }, signal);
   }
 }
 
 /** Small blobs (configs, artifacts) whole and verified. Throws `BLOB_TOO_LARGE`, `DIGEST_MISMATCH`, and as `readBlob`. */
 export async function readSmallBlob(
-  endpoint: Endpoint,
+  place: Place,
   blob: BlobAddress,
   limit: number,
   signal?: AbortSignal,
 ): Promise<Buffer> {
   if (blob.size > limit) {
     throw new ImagoError('BLOB_TOO_LARGE', 'the blob is too large for what it is', {
-      ref: `${endpoint.name}@${blob.digest}`,
+      ref: `${place.name}@${blob.digest}`,
       want: `at most ${limit} bytes`,
       got: blob.size,
     });
   }
   const parts: Uint8Array[] = [];
-  for await (const part of readBlob(endpoint, blob, { signal })) parts.push(part);
+  for await (const part of readBlob(place, blob, { signal })) parts.push(part);
   const bytes = Buffer.concat(parts);
   const algorithm = digestAlgorithm(blob.digest);
   const got = `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
   if (got === blob.digest) return bytes;
-  throw new ImagoError('DIGEST_MISMATCH', `${endpoint.transport.registry} sent other bytes than the digest says`, {
-    ref: `${endpoint.name}@${blob.digest}`,
+  throw new ImagoError('DIGEST_MISMATCH', `${place.transport.registry} sent other bytes than the digest says`, {
+    ref: `${place.name}@${blob.digest}`,
     want: blob.digest,
     got,
     remedy: 'the registry or a proxy before it is damaged',
@@ -108,7 +108,7 @@ export async function readSmallBlob(
 const FINAL: ReadonlySet<string> = new Set(['SIZE_MISMATCH', 'BAD_RESPONSE', 'FOREIGN_LAYER']);
 
 async function requestRest(
-  endpoint: Endpoint,
+  place: Place,
   { blob, at, ranges, etag }: Download,
   signal: AbortSignal | undefined,
 ): Promise<RegistryResponse> {
@@ -118,47 +118,47 @@ async function requestRest(
     if (etag !== undefined) headers['if-range'] = etag;
   }
   const foreign = blob.urls !== undefined && blob.urls.length > 0;
-  const response = await endpoint.transport.request({
+  const response = await place.transport.request({
     method: 'GET',
-    target: `/v2/${endpoint.path}/blobs/${blob.digest}`,
+    target: `/v2/${place.path}/blobs/${blob.digest}`,
     headers,
-    scopes: scopesFor(endpoint, 'pull'),
+    scopes: scopesFor(place, 'pull'),
     answers: foreign ? [200, 206, 416, 404] : [200, 206, 416],
     signal,
   });
   if (response.status !== 404) return response;
   discard(response);
-  throw new ImagoError('FOREIGN_LAYER', `${endpoint.transport.registry} does not have this foreign layer`, {
-    ref: `${endpoint.name}@${blob.digest}`,
+  throw new ImagoError('FOREIGN_LAYER', `${place.transport.registry} does not have this foreign layer`, {
+    ref: `${place.name}@${blob.digest}`,
     remedy: 'its bytes lie on servers of the vendor (urls), which are not asked: push the image with all of its layers',
   });
 }
 
 /** Bytes of the answer to skip; undefined where the answer is of no use. */
-function checkAnswer(endpoint: Endpoint, download: Download, response: RegistryResponse): number | undefined {
+function checkAnswer(place: Place, download: Download, response: RegistryResponse): number | undefined {
   const { blob, at } = download;
   const encoding = headerOf(response, 'content-encoding') ?? 'identity';
   if (encoding !== 'identity') {
-    throw badResponse(endpoint, response, 'packed a blob on its way', { want: 'no Content-Encoding', got: encoding });
+    throw badResponse(place, response, 'packed a blob on its way', { want: 'no Content-Encoding', got: encoding });
   }
   if (response.status === 200) {
     const etag = headerOf(response, 'etag');
     download.etag = etag?.startsWith('"') ? etag : undefined;
     const length = contentLength(response);
-    if (length !== undefined && length > blob.size) throw wrongSize(endpoint, blob, length);
+    if (length !== undefined && length > blob.size) throw wrongSize(place, blob, length);
     return at;
   }
   const header = headerOf(response, 'content-range') ?? '';
   const range = parseContentRange(header);
   const total = range?.size ?? (/^bytes \*\/\d{1,15}$/.test(header) ? Number(header.slice(8)) : undefined);
-  if (total !== undefined && total !== blob.size) throw wrongSize(endpoint, blob, total);
+  if (total !== undefined && total !== blob.size) throw wrongSize(place, blob, total);
   if (response.status === 206 && range?.start === at) return 0;
   download.ranges = false;
   return undefined;
 }
 
 async function* readBody(
-  endpoint: Endpoint,
+  place: Place,
   download: Download,
   response: RegistryResponse,
   skip: number,
@@ -171,24 +171,24 @@ async function* readBody(
     const part = left === 0 ? chunk : chunk.subarray(Math.min(left, chunk.length));
     left -= chunk.length - part.length;
     if (part.length === 0) continue;
-    if (part.length > blob.size - download.at) throw wrongSize(endpoint, blob, 'more');
+    if (part.length > blob.size - download.at) throw wrongSize(place, blob, 'more');
     download.at += part.length;
     yield part;
   }
 }
 
-function wrongSize(endpoint: Endpoint, blob: BlobAddress, got: number | string): ImagoError {
-  return new ImagoError('SIZE_MISMATCH', `the blob at ${endpoint.transport.registry} is not as long as it should be`, {
-    ref: `${endpoint.name}@${blob.digest}`,
+function wrongSize(place: Place, blob: BlobAddress, got: number | string): ImagoError {
+  return new ImagoError('SIZE_MISMATCH', `the blob at ${place.transport.registry} is not as long as it should be`, {
+    ref: `${place.name}@${blob.digest}`,
     want: `${blob.size} bytes`,
     got,
     remedy: 'the registry, a proxy before it, or the manifest is damaged',
   });
 }
 
-function broken(endpoint: Endpoint, { blob, at }: Download, reason: string): ImagoError {
-  return new ImagoError('DOWNLOAD_BROKEN', `the download from ${endpoint.transport.registry} broke again and again`, {
-    ref: `${endpoint.name}@${blob.digest}`,
+function broken(place: Place, { blob, at }: Download, reason: string): ImagoError {
+  return new ImagoError('DOWNLOAD_BROKEN', `the download from ${place.transport.registry} broke again and again`, {
+    ref: `${place.name}@${blob.digest}`,
     want: `${blob.size} bytes`,
     got: `${at} bytes, then: ${reason}`,
     remedy: 'check the network, then try again: it goes on where it ended',

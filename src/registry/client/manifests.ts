@@ -5,7 +5,7 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import { parseJson } from '../../oci/json.ts';
 import { MEDIA_TYPES } from '../../oci/media-types.ts';
 import { isTag } from '../wire/names.ts';
-import { badResponse, contentLength, contentType, discard, type Endpoint, headerOf, scopesFor } from './endpoint.ts';
+import { badResponse, contentLength, contentType, discard, headerOf, type Place, scopesFor } from './place.ts';
 import type { RegistryResponse } from './types.ts';
 
 export interface FetchedManifest {
@@ -42,22 +42,18 @@ const VAGUE: ReadonlySet<string> = new Set([
  * Throws `BAD_MANIFEST` (not JSON, too large), `DIGEST_MISMATCH`, and the transport's errors. The digest is checked
  * where it was asked for, and against Docker-Content-Digest.
  */
-export async function getManifest(
-  endpoint: Endpoint,
-  reference: string,
-  signal?: AbortSignal,
-): Promise<FetchedManifest> {
-  return (await fetchManifest(endpoint, reference, [200], signal))!;
+export async function getManifest(place: Place, reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
+  return (await fetchManifest(place, reference, [200], signal))!;
 }
 
 /** `getManifest` with the answer's ETag; undefined for 404 where `answers` has it. */
 export async function fetchManifest(
-  endpoint: Endpoint,
+  place: Place,
   reference: string,
   answers: readonly number[],
   signal?: AbortSignal,
 ): Promise<(FetchedManifest & { etag: string | undefined }) | undefined> {
-  const response = await requestManifest(endpoint, 'GET', reference, answers, signal);
+  const response = await requestManifest(place, 'GET', reference, answers, signal);
   if (response.status !== 200) {
     discard(response);
     return undefined;
@@ -65,16 +61,16 @@ export async function fetchManifest(
   const type = contentType(response);
   if (type === 'text/html') {
     response.body.destroy();
-    throw badResponse(endpoint, response, 'sent a web page instead of a manifest');
+    throw badResponse(place, response, 'sent a web page instead of a manifest');
   }
   const length = contentLength(response);
   if (length !== undefined && length > MAX_MANIFEST) {
     response.body.destroy();
-    throw tooLarge(endpoint, reference, length);
+    throw tooLarge(place, reference, length);
   }
-  const bytes = await readBounded(endpoint, reference, response);
-  const digest = checkDigest(endpoint, reference, response, bytes);
-  const root = parseJson(bytes, 'BAD_MANIFEST', `manifest ${named(endpoint, reference)}`);
+  const bytes = await readBounded(place, reference, response);
+  const digest = checkDigest(place, reference, response, bytes);
+  const root = parseJson(bytes, 'BAD_MANIFEST', `manifest ${named(place, reference)}`);
   const own = root.get('mediaType').value;
   let mediaType = type;
   if (mediaType === undefined || VAGUE.has(mediaType)) {
@@ -89,11 +85,11 @@ export async function fetchManifest(
  * answer to HEAD lacks something, it is a GET.
  */
 export async function headManifest(
-  endpoint: Endpoint,
+  place: Place,
   reference: string,
   signal?: AbortSignal,
 ): Promise<Descriptor | undefined> {
-  const response = await requestManifest(endpoint, 'HEAD', reference, [200, 404, 405], signal);
+  const response = await requestManifest(place, 'HEAD', reference, [200, 404, 405], signal);
   discard(response);
   if (response.status === 404) return undefined;
   const digest = headerOf(response, 'docker-content-digest') ?? (isDigest(reference) ? reference : '');
@@ -104,13 +100,13 @@ export async function headManifest(
   if (response.status === 200 && told && isDigest(digest) && agreed && size !== undefined && size > 0) {
     return { mediaType, digest, size };
   }
-  const manifest = await fetchManifest(endpoint, reference, [200, 404], signal);
+  const manifest = await fetchManifest(place, reference, [200, 404], signal);
   return manifest && { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.bytes.length };
 }
 
 /** Returns the digest, and the subject that the registry says it has noted (OCI-Subject). */
 export async function putManifestBytes(
-  endpoint: Endpoint,
+  place: Place,
   reference: string,
   bytes: Uint8Array,
   mediaType: string,
@@ -118,15 +114,15 @@ export async function putManifestBytes(
 ): Promise<{ status: number; digest: Digest; subject: Digest | undefined }> {
   checkReference(reference);
   const computed = digestOf(bytes, isDigest(reference) ? digestAlgorithm(reference) : 'sha256');
-  if (isDigest(reference) && reference !== computed) throw otherDigest(endpoint, reference, reference, computed);
+  if (isDigest(reference) && reference !== computed) throw otherDigest(place, reference, reference, computed);
   const headers: Record<string, string> = { 'content-type': mediaType, 'content-length': String(bytes.length) };
   if (options.ifMatch !== undefined) headers['if-match'] = options.ifMatch;
-  const response = await endpoint.transport.request({
+  const response = await place.transport.request({
     method: 'PUT',
-    target: target(endpoint, reference),
+    target: target(place, reference),
     headers,
     body: bytes,
-    scopes: scopesFor(endpoint, 'push'),
+    scopes: scopesFor(place, 'push'),
     answers: [200, 201, 202, ...(options.answers ?? [])],
     signal: options.signal,
   });
@@ -135,7 +131,7 @@ export async function putManifestBytes(
   if (status > 202) return { status, digest: computed, subject: undefined };
   const told = headerOf(response, 'docker-content-digest');
   if (told !== undefined && (!isDigest(told) || digestOf(bytes, digestAlgorithm(told)) !== told)) {
-    throw otherDigest(endpoint, reference, computed, told);
+    throw otherDigest(place, reference, computed, told);
   }
   const subject = headerOf(response, 'oci-subject');
   const digest = told === undefined || isDigest(reference) ? computed : told;
@@ -143,12 +139,12 @@ export async function putManifestBytes(
 }
 
 /** A digest takes the manifest and its tags away, a tag only itself, where the registry can do that. */
-export async function deleteManifestOnly(endpoint: Endpoint, reference: string, signal?: AbortSignal): Promise<void> {
+export async function deleteManifestOnly(place: Place, reference: string, signal?: AbortSignal): Promise<void> {
   checkReference(reference);
-  const response = await endpoint.transport.request({
+  const response = await place.transport.request({
     method: 'DELETE',
-    target: target(endpoint, reference),
-    scopes: scopesFor(endpoint, 'delete'),
+    target: target(place, reference),
+    scopes: scopesFor(place, 'delete'),
     answers: [200, 202, 204],
     signal,
   });
@@ -168,67 +164,67 @@ function checkReference(reference: string): void {
 }
 
 async function requestManifest(
-  endpoint: Endpoint,
+  place: Place,
   method: 'GET' | 'HEAD',
   reference: string,
   answers: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<RegistryResponse> {
   checkReference(reference);
-  return endpoint.transport.request({
+  return place.transport.request({
     method,
-    target: target(endpoint, reference),
+    target: target(place, reference),
     headers: { accept: ACCEPT },
-    scopes: scopesFor(endpoint, 'pull'),
+    scopes: scopesFor(place, 'pull'),
     answers,
     signal,
   });
 }
 
-async function readBounded(endpoint: Endpoint, reference: string, response: RegistryResponse): Promise<Buffer> {
+async function readBounded(place: Place, reference: string, response: RegistryResponse): Promise<Buffer> {
   try {
-    return await endpoint.transport.read(response, MAX_MANIFEST);
+    return await place.transport.read(response, MAX_MANIFEST);
   } catch (error) {
     if (error instanceof ImagoError && error.code === 'RESPONSE_TOO_LARGE') {
-      throw tooLarge(endpoint, reference, 'more', error);
+      throw tooLarge(place, reference, 'more', error);
     }
     throw error;
   }
 }
 
 /** The digest that was asked for, or the registry's own, of these very bytes. */
-function checkDigest(endpoint: Endpoint, reference: string, response: RegistryResponse, bytes: Buffer): Digest {
+function checkDigest(place: Place, reference: string, response: RegistryResponse, bytes: Buffer): Digest {
   if (isDigest(reference)) {
     const got = digestOf(bytes, digestAlgorithm(reference));
-    if (got !== reference) throw otherDigest(endpoint, reference, reference, got);
+    if (got !== reference) throw otherDigest(place, reference, reference, got);
   }
   const told = headerOf(response, 'docker-content-digest');
   if (told === undefined) return isDigest(reference) ? reference : digestOf(bytes);
   const got = isDigest(told) ? digestOf(bytes, digestAlgorithm(told)) : digestOf(bytes);
-  if (got !== told) throw otherDigest(endpoint, reference, told.slice(0, 200), got);
+  if (got !== told) throw otherDigest(place, reference, told.slice(0, 200), got);
   return isDigest(reference) ? reference : got;
 }
 
-function target(endpoint: Endpoint, reference: string): string {
-  return `/v2/${endpoint.path}/manifests/${reference}`;
+function target(place: Place, reference: string): string {
+  return `/v2/${place.path}/manifests/${reference}`;
 }
 
-function named(endpoint: Endpoint, reference: string): string {
-  return `${endpoint.name}${isDigest(reference) ? '@' : ':'}${reference}`;
+function named(place: Place, reference: string): string {
+  return `${place.name}${isDigest(reference) ? '@' : ':'}${reference}`;
 }
 
-function tooLarge(endpoint: Endpoint, reference: string, got: number | string, cause?: unknown): ImagoError {
-  return new ImagoError('BAD_MANIFEST', `manifest ${named(endpoint, reference)} is too large`, {
-    ref: endpoint.name,
+function tooLarge(place: Place, reference: string, got: number | string, cause?: unknown): ImagoError {
+  return new ImagoError('BAD_MANIFEST', `manifest ${named(place, reference)} is too large`, {
+    ref: place.name,
     want: `at most ${MAX_MANIFEST} bytes`,
     got,
     cause,
   });
 }
 
-function otherDigest(endpoint: Endpoint, reference: string, want: string, got: string): ImagoError {
-  return new ImagoError('DIGEST_MISMATCH', `manifest ${named(endpoint, reference)} is not what its digest says`, {
-    ref: endpoint.name,
+function otherDigest(place: Place, reference: string, want: string, got: string): ImagoError {
+  return new ImagoError('DIGEST_MISMATCH', `manifest ${named(place, reference)} is not what its digest says`, {
+    ref: place.name,
     want,
     got,
     remedy: 'the registry or a proxy before it is damaged',
