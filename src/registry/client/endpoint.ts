@@ -1,99 +1,135 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { IncomingMessage } from 'node:http';
 import { ImagoError } from '../../core/errors.ts';
-import { parseLink } from '../wire/link.ts';
-import type { RegistryResponse, RetryEvent, Transport } from './types.ts';
+import { imagoVersion } from '../../system/version.ts';
+import { withRetries } from './attempts.ts';
+import { Authorizer } from './authorize.ts';
+import { discardBody } from './body.ts';
+import { findCredentials } from './credentials.ts';
+import { describeBreak, type RequestContext } from './errors.ts';
+import { exchange } from './exchange.ts';
+import type { Host } from './hosts.ts';
+import { findScheme } from './probe.ts';
+import { type Arrival, followRedirects, resolveLocation } from './redirect.ts';
+import type { Session } from './session.ts';
+import type { RegistryRequest } from './types.ts';
 
-/** One repository on one registry, and how to get at it. */
-export interface Endpoint {
-  transport: Transport;
-  /** `docker.io/library/debian`. */
-  name: string;
-  /** `library/debian`. */
-  path: string;
-  onRetry?: (event: RetryEvent) => void;
-}
+/** How long a host that failed is not asked where another one can be. */
+const REST_MS = 30_000;
+/** 401s of one request: the first teaches, the second may be about a token that ran out. */
+const MAX_REFUSALS = 2;
 
-/** Distribution token scopes. The actions are what Docker's clients ask for. */
-export function scopesFor(endpoint: Endpoint, access: 'pull' | 'push' | 'delete'): string[] {
-  const actions = { pull: 'pull', push: 'pull,push', delete: 'pull,delete' }[access];
-  return [`repository:${endpoint.path}:${actions}`];
-}
+/** One host with the API of a registry: its scheme, its credentials, its retries. */
+export class Endpoint {
+  readonly host: Host;
+  readonly authorizer: Authorizer;
+  readonly #session: Session;
+  #base: Promise<URL> | undefined;
+  #restsUntil = 0;
 
-/** A header's one value, trimmed; undefined where it is missing or empty. */
-export function headerOf(response: RegistryResponse, name: string): string | undefined {
-  const value = response.headers[name];
-  const text = (Array.isArray(value) ? value[0] : value)?.trim();
-  return text === '' ? undefined : text;
-}
-
-/** Content-Length where it is a number. */
-export function contentLength(response: RegistryResponse): number | undefined {
-  const text = headerOf(response, 'content-length');
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-/** `application/json` of `application/json; charset=utf-8`. */
-export function contentType(response: RegistryResponse): string | undefined {
-  return headerOf(response, 'content-type')?.split(';')[0]?.trim().toLowerCase();
-}
-
-/** Lets the connection be used again where the rest is short, as that of answers without a body. */
-export function discard(response: RegistryResponse): void {
-  response.body.on('error', () => {});
-  const length = contentLength(response);
-  if (length !== undefined && length > 64 * 1024) response.body.destroy();
-  else response.body.resume();
-}
-
-/** A registry's answer that no registry should give. */
-export function badResponse(
-  endpoint: Endpoint,
-  response: RegistryResponse,
-  summary: string,
-  details: { want?: string | number; got?: string | number } = {},
-): ImagoError {
-  return new ImagoError('BAD_RESPONSE', `${endpoint.transport.registry} ${summary}`, {
-    ref: endpoint.name,
-    path: response.url,
-    ...details,
-    remedy: 'this is a fault of the registry or of a proxy before it',
-  });
-}
-
-/**
- * The next page's target below `path`, from the Link header; undefined on the last page. Only the link's query is
- * used, and a link to another host is refused: credentials and requests stay with this registry.
- */
-export function nextPage(endpoint: Endpoint, response: RegistryResponse, path: string): string | undefined {
-  const header = headerOf(response, 'link');
-  const link = header === undefined ? undefined : parseLink(header).find(({ rel }) => rel.split(/\s+/).includes('next'));
-  if (link === undefined) return undefined;
-  const base = new URL(response.url);
-  if (!URL.canParse(link.url, base.href)) throw badResponse(endpoint, response, 'sent a bad link to the next page');
-  const url = new URL(link.url, base);
-  if (url.host !== base.host) {
-    throw badResponse(endpoint, response, 'sent a link to another host for the next page', {
-      want: base.host,
-      got: url.host.slice(0, 200),
+  constructor(host: Host, session: Session, options: { offline?: boolean } = {}) {
+    this.host = host;
+    this.#session = session;
+    this.authorizer = new Authorizer({
+      session,
+      registry: host.name,
+      insecure: host.insecure,
+      findCredentials: async () =>
+        (host.mirror ? undefined : session.options.credentials) ?? findCredentials(host.name, session.options),
+      ...options,
     });
   }
-  return `${path}${url.search}`;
+
+  get rests(): boolean {
+    return performance.now() < this.#restsUntil;
+  }
+
+  rest(): void {
+    this.#restsUntil = performance.now() + REST_MS;
+  }
+
+  /** Sends a request with whatever credentials it takes, and again where that may help. Throws typed errors. */
+  async send(request: RegistryRequest, tries: number, signal: AbortSignal | undefined): Promise<Arrival> {
+    const { target, answers } = request;
+    let url = new URL(`https://${this.host.authority}/`);
+    const context = (): RequestContext => this.context(request, url);
+    const rules = { tries: request.retry === false ? 1 : tries, answers, signal, context };
+    return withRetries(this.#session, rules, async () => {
+      const base = await this.#findBase(signal);
+      url = resolveLocation(target, base, this.host);
+      return this.#sendAuthorized(request, url, url.origin === base.origin, signal);
+    });
+  }
+
+  context({ method, reference }: { method: string; reference?: string }, url: URL): RequestContext {
+    return { method, url, registry: this.host.name, reference, secrets: this.authorizer.secrets() };
+  }
+
+  /** The typed error of a body that broke. */
+  describeBreak(error: unknown, request: RegistryRequest, url: URL): unknown {
+    return describeBreak(error, this.context(request, url));
+  }
+
+  async #sendAuthorized(
+    request: RegistryRequest,
+    first: URL,
+    own: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<Arrival> {
+    const { method, answers, reference } = request;
+    const scopes = [...(request.scopes ?? [])];
+    const rules = { method, insecure: this.host.insecure, answers };
+    let bodySent = false;
+    for (let refusals = 0; ; refusals++) {
+      const authorization = own
+        ? await this.authorizer.header(scopes, { method, url: first, reference }, signal)
+        : undefined;
+      const arrival = await followRedirects(first, rules, (url, home) => {
+        if (bodySent && request.retry === false) throw cannotSendAgain(url);
+        return this.#exchange(request, url, home ? authorization : undefined, signal, () => {
+          bodySent = true;
+        });
+      });
+      const { statusCode, headers } = arrival.response;
+      if (statusCode !== 401 || !own || !arrival.home || refusals >= MAX_REFUSALS) return arrival;
+      if (bodySent && request.retry === false) return arrival;
+      if (!(await this.authorizer.learn(headers, authorization, scopes))) return arrival;
+      await discardBody(arrival.response);
+    }
+  }
+
+  #exchange(
+    request: RegistryRequest,
+    url: URL,
+    authorization: string | undefined,
+    signal: AbortSignal | undefined,
+    onBody: () => void,
+  ): Promise<IncomingMessage> {
+    const headers: Record<string, string> = {
+      'User-Agent': `imago/${imagoVersion()}`,
+      // Bytes are compared with their digest: nothing in between is to recode them.
+      'Accept-Encoding': 'identity',
+      ...request.headers,
+    };
+    if (authorization !== undefined) headers.Authorization = authorization;
+    const { connections, timing } = this.#session;
+    const agent = connections.agent(url, this.host.insecure);
+    return exchange({ method: request.method, url, headers, body: request.body, agent, timing, signal, onBody });
+  }
+
+  async #findBase(signal: AbortSignal | undefined): Promise<URL> {
+    this.#base ??= findScheme(this.host, this.#session, async (answer) => {
+      if (answer.statusCode === 401) await this.authorizer.learn(answer.headers, undefined, []);
+    });
+    try {
+      return await this.#base;
+    } catch (error) {
+      this.#base = undefined;
+      signal?.throwIfAborted();
+      throw error;
+    }
+  }
 }
 
-/** Waits before the next try after `failures` in a row: a fifth of a second doubled each time, at most 10 s, jittered. */
-export async function pauseBeforeRetry(
-  endpoint: Endpoint,
-  failures: number,
-  url: string,
-  reason: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  const delayMs = Math.round(Math.min(200 * 2 ** (failures - 1), 10_000) * (0.5 + Math.random() / 2));
-  endpoint.onRetry?.({ url, attempt: failures, delayMs, reason });
-  await sleep(delayMs, undefined, { signal });
-}
-
-/** What an error says for a retry event and a message: no stack, one line. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? (error.message.split('\n')[0] ?? error.name) : String(error);
+function cannotSendAgain(url: URL): ImagoError {
+  return new ImagoError('BAD_REDIRECT', `${url.host} redirects an upload that cannot be sent again`);
 }

@@ -1,0 +1,42 @@
+import {
+  type CredentialPlace,
+  eraseCredentials,
+  findCredentials,
+  storeCredentials,
+} from '../registry/client/credentials.ts';
+import { parseServer, verifyLogin } from '../registry/client/login.ts';
+import type { ClientOptions, Credentials } from '../registry/client/types.ts';
+
+export interface LoginResult {
+  /** The registry as references name it. */
+  registry: string;
+  place: CredentialPlace;
+}
+
+/** Shows credentials to a registry and stores them where it takes them. `server` as users write it; none is Docker Hub. */
+export async function logIn(
+  server: string | undefined,
+  credentials: Credentials,
+  options: ClientOptions = {},
+): Promise<LoginResult> {
+  const registry = parseServer(server);
+  const kept = await verifyLogin(registry, credentials, options);
+  return { registry, place: await storeCredentials(registry, kept, options) };
+}
+
+/** What is stored for a registry already. */
+export async function findLogin(
+  server: string | undefined,
+  options: ClientOptions = {},
+): Promise<Credentials | undefined> {
+  return findCredentials(parseServer(server), options);
+}
+
+/** Forgets credentials. `removed` is false where there were none. */
+export async function logOut(
+  server: string | undefined,
+  options: ClientOptions = {},
+): Promise<{ registry: string; removed: boolean }> {
+  const registry = parseServer(server);
+  return { registry, removed: await eraseCredentials(registry, options) };
+}
