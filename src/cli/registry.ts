@@ -146,6 +146,16 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image save'],
     load: () => import('./commands/save.ts'),
   },
+  login: {
+    summary: 'Log in to a registry',
+    group: 'images',
+    load: () => import('./commands/login.ts'),
+  },
+  logout: {
+    summary: 'Log out from a registry',
+    group: 'images',
+    load: () => import('./commands/logout.ts'),
+  },
   tag: {
     summary: 'Give an image one more name',
     group: 'images',

@@ -128,6 +128,7 @@ export class Authorizer {
       registry,
       reference: about.reference,
       about,
+      login: offline,
       secrets: this.secrets(),
     };
     const request = { ...scheme, scopes: formatScopes(scopes), credentials, insecure, offline, context };

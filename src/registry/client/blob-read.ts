@@ -6,6 +6,7 @@ import { parseContentRange } from '../wire/ranges.ts';
 import {
   badResponse,
   contentLength,
+  contentType,
   discard,
   headerOf,
   type Place,
@@ -142,6 +143,7 @@ function checkAnswer(place: Place, download: Download, response: RegistryRespons
     throw badResponse(place, response, 'packed a blob on its way', { want: 'no Content-Encoding', got: encoding });
   }
   if (response.status === 200) {
+    if (contentType(response) === 'text/html') throw badResponse(place, response, 'sent a web page instead of a blob');
     const etag = headerOf(response, 'etag');
     download.etag = etag?.startsWith('"') ? etag : undefined;
     const length = contentLength(response);

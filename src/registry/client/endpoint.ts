@@ -24,11 +24,13 @@ export class Endpoint {
   readonly authorizer: Authorizer;
   readonly #session: Session;
   #base: Promise<URL> | undefined;
+  readonly #offline: boolean;
   #restsUntil = 0;
 
   constructor(host: Host, session: Session, options: { offline?: boolean } = {}) {
     this.host = host;
     this.#session = session;
+    this.#offline = options.offline === true;
     this.authorizer = new Authorizer({
       session,
       registry: host.name,
@@ -61,7 +63,14 @@ export class Endpoint {
   }
 
   context({ method, reference }: { method: string; reference?: string }, url: URL): RequestContext {
-    return { method, url, registry: this.host.name, reference, secrets: this.authorizer.secrets() };
+    return {
+      method,
+      url,
+      registry: this.host.name,
+      reference,
+      login: this.#offline,
+      secrets: this.authorizer.secrets(),
+    };
   }
 
   /** The typed error of a body that broke. */

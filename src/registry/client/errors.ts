@@ -14,6 +14,8 @@ export interface RequestContext {
   about?: { method: string; url: URL };
   /** As the user calls it, where the caller said so. */
   reference?: string;
+  /** Credentials are being tried out: a refusal is about them. */
+  login?: boolean;
   /** What was sent and must not be shown, should the other end repeat it. */
   secrets: readonly string[];
 }
@@ -117,6 +119,7 @@ function refusal(context: RequestContext, said: string): string {
 }
 
 function loginRemedy(context: RequestContext): string {
+  if (context.login) return 'check the user name and the password; with a second factor, an access token is wanted';
   return `log in with 'imago login${context.registry === 'docker.io' ? '' : ` ${context.registry}`}' as somebody who may`;
 }
 

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagoError } from '../../core/errors.ts';
+import { sleep } from '../../system/sleep.ts';
 import { parseLink } from '../wire/link.ts';
 import { retryDelay } from './retry.ts';
 import type { RegistryResponse, RetryEvent, Timing, Transport } from './types.ts';
@@ -92,7 +92,7 @@ export async function pauseBeforeRetry(
   const { failures, url, reason, retryAfter } = trouble;
   const delayMs = Math.round(retryDelay(failures, place.timing, retryAfter));
   place.onRetry?.({ url, attempt: failures, delayMs, reason });
-  await sleep(delayMs, undefined, { signal });
+  await sleep(delayMs, signal);
 }
 
 /** What an error says for a retry event and a message: no stack, one line. */
