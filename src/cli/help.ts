@@ -11,11 +11,13 @@ export const GLOBAL_OPTIONS: Record<string, OptionSpec> = {
   version: { type: 'boolean', short: 'v', help: 'Print the version' },
 };
 
-/** `imago --help`: the common commands one a line, the rest by name, within a screen of 24 lines. */
+/** `imago --help`: the common commands one a line, the rest by their first word, within a screen of 24 lines. */
 export function formatTopHelp(): string {
   const entries = Object.entries(registry);
   const common = entries.filter(([, entry]) => entry.group === 'common');
-  const names = (group: RegistryEntry['group']) => entries.filter(([, e]) => e.group === group).map(([name]) => name);
+  const names = (group: RegistryEntry['group']) => [
+    ...new Set(entries.filter(([, e]) => e.group === group).map(([name]) => name.split(' ')[0]!)),
+  ];
   const width = Math.max(0, ...common.map(([name]) => name.length)) + 3;
   return [
     'Usage:  imago [OPTIONS] COMMAND',
@@ -24,6 +26,7 @@ export function formatTopHelp(): string {
     '',
     ...formatNames('Containers', names('containers')),
     ...formatNames('Images', names('images')),
+    ...formatNames('Registries', names('registries')),
     ...formatNames('System', names('system')),
     '',
     ...formatOptions(GLOBAL_OPTIONS),

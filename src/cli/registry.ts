@@ -1,7 +1,7 @@
 import type { Command } from './command.ts';
 
 /** Where the top-level help shows a command. */
-type CommandGroup = 'common' | 'containers' | 'images' | 'system' | 'hidden';
+type CommandGroup = 'common' | 'containers' | 'images' | 'registries' | 'system' | 'hidden';
 
 /** What the top-level help, the dispatcher and the shell know of a command without loading it. */
 export interface RegistryEntry {
@@ -161,6 +161,46 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'images',
     aliases: ['image tag'],
     load: () => import('./commands/tag.ts'),
+  },
+  'artifact pull': {
+    summary: 'Get the files of an artifact from a registry',
+    group: 'registries',
+    load: () => import('./commands/artifact-pull.ts'),
+  },
+  'artifact push': {
+    summary: 'Push files and directories to a registry, as oras does',
+    group: 'registries',
+    load: () => import('./commands/artifact-push.ts'),
+  },
+  'manifest annotate': {
+    summary: 'Change what a list of manifests says of one of them',
+    group: 'registries',
+    load: () => import('./commands/manifest-annotate.ts'),
+  },
+  'manifest create': {
+    summary: 'Make a list of manifests, for an image of several platforms',
+    group: 'registries',
+    load: () => import('./commands/manifest-create.ts'),
+  },
+  'manifest inspect': {
+    summary: 'Show a list of manifests, or a manifest in a registry',
+    group: 'registries',
+    load: () => import('./commands/manifest-inspect.ts'),
+  },
+  'manifest rm': {
+    summary: 'Remove lists of manifests that are kept here',
+    group: 'registries',
+    load: () => import('./commands/manifest-rm.ts'),
+  },
+  referrers: {
+    summary: 'List what refers to an image in its registry: signatures, SBOMs',
+    group: 'registries',
+    load: () => import('./commands/referrers.ts'),
+  },
+  tags: {
+    summary: 'List the tags of a repository in a registry',
+    group: 'registries',
+    load: () => import('./commands/tags.ts'),
   },
   info: {
     summary: 'Show where things are kept, what works here, and how much there is',

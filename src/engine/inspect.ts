@@ -1,15 +1,15 @@
+import type { Digest } from '../core/digest.ts';
 import type { Image } from '../image/image.ts';
 import { resolveImage } from '../image/resolve.ts';
 import { imageSize } from '../image/sizes.ts';
+import type { ImageConfig } from '../oci/config.ts';
 import type { Platform } from '../oci/platform.ts';
 import { familiarName, familiarReference, parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 
-/** An image as `docker inspect` shows it (Engine API v1.47 ImageInspect), with the members that mean something here. */
-export interface ImageInspection {
+/** What a config alone tells, with the names that Docker gives it. */
+export interface ConfigInspection {
   Id: string;
-  RepoTags: string[];
-  RepoDigests: string[];
   Parent: string;
   Comment: string;
   Created: string;
@@ -20,10 +20,16 @@ export interface ImageInspection {
   Variant?: string;
   Os: string;
   OsVersion?: string;
+  RootFS: { Type: string; Layers: string[] };
+}
+
+/** An image as `docker inspect` shows it (Engine API v1.47 ImageInspect), with the members that mean something here. */
+export interface ImageInspection extends ConfigInspection {
+  RepoTags: string[];
+  RepoDigests: string[];
   /** Bytes. */
   Size: number;
   GraphDriver: { Data: Record<string, string> | null; Name: string };
-  RootFS: { Type: string; Layers: string[] };
   Metadata: { LastTagTime: string };
   Descriptor: { mediaType: string; digest: string; size: number };
 }
@@ -34,35 +40,43 @@ export function inspectImage(store: Store, name: string, platform?: Platform): I
 }
 
 function describeImage(store: Store, image: Image): ImageInspection {
-  const { config } = image;
   const names = image.references.map((reference) => parseReference(reference, { defaultTag: false }));
   const repositories = new Set(names.map(familiarName));
+  const { Id, RootFS, ...told } = describeConfig(image.id, image.config);
   return {
-    Id: image.id,
+    Id,
     RepoTags: names
       .filter((name) => name.tag !== undefined)
       .map((name) => familiarReference({ ...name, digest: undefined })),
     RepoDigests: [...repositories].map((name) => `${name}@${image.target.digest}`),
-    Parent: '',
-    Comment: config.history?.at(-1)?.comment ?? '',
-    Created: config.created ?? '',
-    DockerVersion: '',
-    Author: config.author ?? '',
-    Config: describeConfig(config.config ?? {}),
-    Architecture: config.architecture,
-    ...(config.variant ? { Variant: config.variant } : {}),
-    Os: config.os,
-    ...(config['os.version'] ? { OsVersion: config['os.version'] } : {}),
+    ...told,
     Size: imageSize(store, image),
     GraphDriver: { Data: null, Name: 'imago' },
-    RootFS: { Type: 'layers', Layers: image.diffIds },
+    RootFS,
     Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
     Descriptor: image.target,
   };
 }
 
+export function describeConfig(id: Digest, config: ImageConfig): ConfigInspection {
+  return {
+    Id: id,
+    Parent: '',
+    Comment: config.history?.at(-1)?.comment ?? '',
+    Created: config.created ?? '',
+    DockerVersion: '',
+    Author: config.author ?? '',
+    Config: describeRunConfig(config.config ?? {}),
+    Architecture: config.architecture,
+    ...(config.variant ? { Variant: config.variant } : {}),
+    Os: config.os,
+    ...(config['os.version'] ? { OsVersion: config['os.version'] } : {}),
+    RootFS: { Type: 'layers', Layers: config.rootfs.diff_ids },
+  };
+}
+
 /** The members that scripts ask for are there even where the image does not set them. */
-function describeConfig(config: object): Record<string, unknown> {
+function describeRunConfig(config: object): Record<string, unknown> {
   return {
     User: '',
     Env: null,

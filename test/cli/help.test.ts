@@ -12,11 +12,11 @@ function checkFits(text: string, lines: number): void {
   for (const line of text.split('\n')) assert.ok(line.length <= SCREEN.columns, `${line.length} columns: ${line}`);
 }
 
-test('the help of the program fits a screen and names every command', () => {
+test('the help of the program fits a screen and names every command or the group that it is in', () => {
   const text = formatTopHelp();
   checkFits(text, SCREEN.lines);
   for (const [name, entry] of Object.entries(registry)) {
-    if (entry.group !== 'hidden') assert.match(text, new RegExp(`\\b${name}\\b`));
+    if (entry.group !== 'hidden') assert.match(text, new RegExp(`\\b${name.split(' ')[0]}\\b`));
     else assert.ok(!text.includes(name));
   }
 });

@@ -1,8 +1,10 @@
 import { ImagoError } from '../../core/errors.ts';
 import { inspectImage } from '../../engine/inspect.ts';
 import { inspectContainer } from '../../engine/inspect-container.ts';
+import { hostPlatform, parsePlatform } from '../../oci/platform.ts';
 import type { Store } from '../../store/store.ts';
-import type { Command } from '../command.ts';
+import { INSECURE, registryOptions } from '../client-options.ts';
+import type { Command, CommandContext } from '../command.ts';
 import { printable } from '../failure.ts';
 import { printValue } from '../format.ts';
 
@@ -15,14 +17,31 @@ export const command: Command = {
   summary: 'Show all that is known of containers and images, as JSON',
   usage: '[OPTIONS] NAME|ID [NAME|ID...]',
   options: {
+    config: { type: 'boolean', help: "With --remote: the image's config alone" },
     format: { type: 'string', short: 'f', help: "Print as 'json' or by a Go template" },
+    insecure: INSECURE,
+    platform: {
+      type: 'string',
+      value: 'platform',
+      complete: 'none',
+      help: "With --remote: of several platforms, the one to show (default this machine's)",
+    },
+    raw: { type: 'boolean', help: 'With --remote: the exact bytes of the manifest, or of the config' },
+    remote: { type: 'boolean', help: 'Ask the registry, and fetch nothing but the manifest and the config' },
     type: { type: 'string', value: 'kind', complete: KINDS, help: "Only a 'container' or an 'image'" },
   },
   args: { min: 1 },
   complete: 'image',
-  run({ args, options, stdout, stderr, openStore }) {
+  run(context) {
+    const { args, options, stdout, stderr } = context;
+    if (options.remote === true) return inspectRemotely(context);
+    for (const name of ['config', 'raw', 'platform']) {
+      if (options[name] !== undefined && options[name] !== false) {
+        throw new ImagoError('BAD_USAGE', `--${name} needs --remote`);
+      }
+    }
     const kinds = chooseKinds(options.type as string | undefined);
-    const store = openStore();
+    const store = context.openStore();
     const format = options.format as string | undefined;
     const found: unknown[] = [];
     let status = 0;
@@ -38,6 +57,30 @@ export const command: Command = {
     return status;
   },
 };
+
+async function inspectRemotely(context: CommandContext): Promise<number> {
+  const { args, options, stdout } = context;
+  const { inspectRemote, readRemoteConfig, readRemoteManifest } = await import('../../engine/remote-inspect.ts');
+  const platform =
+    options.platform === undefined ? undefined : parsePlatform(options.platform as string, hostPlatform(process.arch));
+  const request = { platform, ...registryOptions(context) };
+  const format = options.format as string | undefined;
+  const found: unknown[] = [];
+  for (const name of args) {
+    if (options.raw === true) {
+      stdout.write(await (options.config === true ? readRemoteConfig : readRemoteManifest)(name, request));
+      continue;
+    }
+    const value: unknown =
+      options.config === true
+        ? JSON.parse(Buffer.from(await readRemoteConfig(name, request)).toString())
+        : await inspectRemote(name, request);
+    if (format === undefined) found.push(value);
+    else printValue(stdout, value, format);
+  }
+  if (options.raw !== true && format === undefined) stdout.write(`${JSON.stringify(found, undefined, 4)}\n`);
+  return 0;
+}
 
 function chooseKinds(type: string | undefined): readonly string[] {
   if (type === undefined || type === '') return KINDS;
