@@ -43,7 +43,7 @@ export interface SolveOptions {
   /** The time of everything (reproducible-builds.org, SOURCE_DATE_EPOCH); undefined: as it is. */
   epoch: Date | undefined;
   run: RunStep;
-  resolveImage(reference: string, platform: Platform, from: FromInstruction | undefined): Image;
+  resolveImage(reference: string, platform: Platform, from: FromInstruction | undefined): Promise<Image>;
   progress: BuildProgress;
   signal?: AbortSignal;
 }
@@ -122,7 +122,7 @@ class Solver implements Disposable {
     }
     return this.#options.progress.step(names.next(`FROM ${base.reference}`), async () => {
       try {
-        const image = this.#options.resolveImage(base.reference, platform, from);
+        const image = await this.#options.resolveImage(base.reference, platform, from);
         const { OnBuild: _, ...rest } = image.config.config ?? {};
         const draft = draftOf(image);
         return { value: this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created) };
@@ -229,7 +229,7 @@ class Solver implements Disposable {
       const layers = diffIds(await this.solve(from.stage));
       return layersOrigin(store, this.#files(layers), layers, `stage ${from.stage.name ?? from.stage.index}`);
     }
-    const { diffIds: layers } = this.#options.resolveImage(from.reference, plan.target.platform, undefined);
+    const { diffIds: layers } = await this.#options.resolveImage(from.reference, plan.target.platform, undefined);
     return layersOrigin(store, this.#files(layers), layers, `image ${from.reference}`);
   }
 
@@ -267,7 +267,7 @@ function isOwn(state: StageState, key: string): boolean {
 /** For a base that is not there: the words of the error say which line wants it. */
 export function missingBase(reference: string, cause: ImagoError): ImagoError {
   return new ImagoError('IMAGE_NOT_FOUND', `base image ${reference} is not in the store`, {
-    remedy: "'imago import' and 'imago load' bring images in, 'imago images' lists those there are",
+    remedy: "'imago pull' fetches it, 'imago images' lists those there are",
     cause,
   });
 }

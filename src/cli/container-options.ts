@@ -3,9 +3,10 @@ import { resolve } from 'node:path';
 import type { CreateOptions } from '../container/create.ts';
 import { parseTmpfsOption, parseVolumeOption } from '../container/mount-request.ts';
 import { ImagoError } from '../core/errors.ts';
+import type { ImageWish } from '../engine/with-image.ts';
 import { parseEnvFile } from '../runtime/command.ts';
 import { parseResources } from '../runtime/resources.ts';
-import type { OptionSpec, OptionValues } from './command.ts';
+import type { CommandContext, OptionSpec, OptionValues } from './command.ts';
 
 /** The flags of `create`, which `run` has too. */
 export const CREATE_OPTIONS: Record<string, OptionSpec> = {
@@ -27,6 +28,13 @@ export const CREATE_OPTIONS: Record<string, OptionSpec> = {
     complete: ['none', 'host'],
   },
   'pids-limit': { type: 'string', value: 'number', help: 'Limit of processes (-1: none)', complete: 'none' },
+  pull: {
+    type: 'string',
+    value: 'policy',
+    help: "Fetch the image: 'always', 'missing' (default) or 'never'",
+    complete: ['always', 'missing', 'never'],
+  },
+  quiet: { type: 'boolean', short: 'q', help: 'Print nothing of a pull' },
   'read-only': { type: 'boolean', help: 'Make the root file system read-only' },
   rm: { type: 'boolean', help: 'Remove the container when it ends' },
   'stop-signal': { type: 'string', value: 'signal', help: "What 'imago stop' sends first", complete: 'none' },
@@ -71,6 +79,26 @@ export function readCreateOptions(args: readonly string[], options: OptionValues
     capAdd: list('cap-add'),
     capDrop: list('cap-drop'),
     resources: parseResources({ memory: text('memory'), cpus: text('cpus'), pidsLimit: text('pids-limit') }),
+  };
+}
+
+/** What `--pull` and `--quiet` say; a pull is told on standard error, since the output is the container's. */
+export function readImageWish(context: Pick<CommandContext, 'options' | 'stderr'>): ImageWish {
+  const { options } = context;
+  const pull = options.pull as string | undefined;
+  if (pull !== undefined && pull !== 'always' && pull !== 'missing' && pull !== 'never') {
+    throw new ImagoError('BAD_FLAG_VALUE', 'invalid value of --pull', {
+      want: 'always, missing or never',
+      got: JSON.stringify(pull),
+      exitCode: 125,
+    });
+  }
+  return {
+    pull,
+    onPull: async (name, missing) => {
+      const { announcePull } = await import('./pull-output.ts');
+      return announcePull(context.stderr, { name, missing, quiet: options.quiet === true });
+    },
   };
 }
 

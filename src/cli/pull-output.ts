@@ -1,4 +1,6 @@
+import type { PullOptions } from '../engine/pull.ts';
 import type { PullEvent } from '../engine/pull-events.ts';
+import { familiarReference, parseReference } from '../oci/reference.ts';
 import { createProgress, type Progress, type ProgressState } from './progress.ts';
 
 type Output = Parameters<typeof createProgress>[0];
@@ -7,6 +9,7 @@ type LayerEvent = Extract<PullEvent, { type: 'layer' }>;
 /** Prints a pull as Docker does: a line for each layer, redrawn on a terminal; then the digest. */
 export class PullPrinter {
   readonly #out: Output;
+  readonly #layers: Set<string> = new Set();
   #progress: Progress | undefined;
 
   constructor(out: Output) {
@@ -22,12 +25,22 @@ export class PullPrinter {
       case 'layer':
         // How far it is tells a log nothing.
         if (event.status === 'downloading' && this.#out.isTTY !== true) break;
+        this.#layers.add(event.digest);
         this.#progress?.update(shortDigest(event.digest), describeLayer(event));
+        break;
+      case 'retry':
+        this.#printRetry(event);
         break;
       case 'done':
         this.close();
         this.#out.write(`Digest: ${event.digest}\n`);
     }
+  }
+
+  #printRetry({ digest, delayMs }: Extract<PullEvent, { type: 'retry' }>): void {
+    if (digest === undefined || !this.#layers.has(digest)) return;
+    const seconds = Math.max(1, Math.round(delayMs / 1000));
+    this.#progress?.update(shortDigest(digest), { status: `Retrying in ${seconds} second${seconds === 1 ? '' : 's'}` });
   }
 
   /** Leaves on the screen what is there. */
@@ -42,11 +55,28 @@ export function pullStatus(name: string, changed: boolean): string {
   return `Status: ${changed ? 'Downloaded newer image' : 'Image is up to date'} for ${name}\n`;
 }
 
+/** For a command that needs an image first: tells that it is fetched, and how that goes. */
+export function announcePull(
+  out: Output,
+  { name, missing, quiet }: { name: string; missing: boolean; quiet: boolean },
+): PullOptions {
+  if (missing) out.write(`Unable to find image '${familiarReference(parseReference(name))}' locally\n`);
+  if (quiet) return {};
+  const printer = new PullPrinter(out);
+  return {
+    onEvent: (event) => {
+      printer.print(event);
+      if (event.type === 'done')
+        out.write(pullStatus(familiarReference(parseReference(event.reference)), event.changed));
+    },
+  };
+}
+
 function shortDigest(digest: string): string {
   return digest.slice(digest.indexOf(':') + 1).slice(0, 12);
 }
 
-function describeLayer({ status, done, total, delayMs }: LayerEvent): ProgressState {
+function describeLayer({ status, done, total }: LayerEvent): ProgressState {
   switch (status) {
     case 'pulling':
       return { status: 'Pulling fs layer' };
@@ -54,8 +84,6 @@ function describeLayer({ status, done, total, delayMs }: LayerEvent): ProgressSt
       return { status: 'Waiting' };
     case 'downloading':
       return { status: 'Downloading', done, total };
-    case 'retrying':
-      return { status: `Retrying in ${Math.max(1, Math.ceil((delayMs ?? 0) / 1000))} seconds` };
     case 'downloaded':
       return { status: 'Download complete' };
     case 'complete':

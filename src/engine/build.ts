@@ -3,22 +3,23 @@ import { basename, join, resolve } from 'node:path';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
 import { checkPlatform, planBuild } from '../build/plan.ts';
 import { isProxy, type RunNetwork } from '../build/run.ts';
-import { missingBase, solvePlan } from '../build/solve.ts';
+import { solvePlan } from '../build/solve.ts';
 import type { Digest } from '../core/digest.ts';
-import { ImagoError, isImagoError } from '../core/errors.ts';
+import { ImagoError } from '../core/errors.ts';
 import { IgnoreMatcher, parseIgnoreFile } from '../formats/dockerfile/ignore.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import { type ImageDraft, writeImage } from '../image/draft.ts';
-import { defaultPlatform, type Image } from '../image/image.ts';
-import { resolveImage } from '../image/resolve.ts';
+import { defaultPlatform } from '../image/image.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { familiarReference, formatReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
+import { BaseImages } from './build-bases.ts';
 import { createRunStep } from './run-step.ts';
 import { parseTag } from './tag.ts';
+import type { PullPolicy } from './with-image.ts';
 
 export interface BuildOptions {
   /** A directory; undefined: no files. */
@@ -32,6 +33,8 @@ export interface BuildOptions {
   platform?: string;
   network?: RunNetwork;
   noCache?: boolean;
+  /** Whether images that it starts from and copies from are fetched from their registries (default 'missing'). */
+  pull?: PullPolicy;
   /** The time of the image, of its history, and of directories that the build makes (default: now, and then kept). */
   epoch?: Date;
   onEvent?: OnBuildEvent;
@@ -70,18 +73,12 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const buildArgs = new Map(Object.entries(options.buildArgs ?? {}));
   warn(file, buildArgs, progress);
   using lease = store.lease('build');
-  const findBase = (reference: string, wanted: Platform): Image => {
-    const image = resolveBase(store, reference, wanted);
-    lease.add(image.descriptor.digest);
-    return image;
-  };
-  const plan = planBuild(file, {
-    buildArgs,
-    target: options.target,
-    host,
-    platform,
-    triggersOf: (reference, wanted) => triggersOf(() => findBase(reference, wanted)),
-  });
+  const { pull: policy = 'missing', signal } = options;
+  const bases = new BaseImages({ store, lease, policy, progress, signal });
+  const triggersOf = (reference: string, wanted: Platform): readonly string[] => bases.triggersOf(reference, wanted);
+  const planOptions = { buildArgs, target: options.target, host, platform, triggersOf };
+  let plan = planBuild(file, planOptions);
+  if (await bases.fetchWanted()) plan = planBuild(file, planOptions);
   const draft = await solvePlan({
     store,
     lease,
@@ -94,9 +91,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     network: options.network ?? 'host',
     epoch: options.epoch,
     run: createRunStep(store),
-    resolveImage: findBase,
+    resolveImage: (reference, wanted) => bases.resolve(reference, wanted),
     progress,
-    signal: options.signal,
+    signal,
   });
   return progress.step('exporting to image', async (step) => {
     const { id, descriptor } = writeImage(store, lease, withLabels(draft, options.labels ?? {}));
@@ -147,24 +144,6 @@ function readIgnorePatterns({ context, file }: BuildOptions): string[] {
     (candidate) => candidate !== undefined && existsSync(candidate),
   );
   return path === undefined ? [] : parseIgnoreFile(readFileSync(path, 'utf8'));
-}
-
-function resolveBase(store: Store, reference: string, platform: Platform): Image {
-  try {
-    return resolveImage(store, reference, platform);
-  } catch (error) {
-    throw isImagoError(error, 'IMAGE_NOT_FOUND') ? missingBase(reference, error) : error;
-  }
-}
-
-/** A base that is missing is told about by the step that needs it. */
-function triggersOf(find: () => Image): readonly string[] {
-  try {
-    return find().config.config?.OnBuild ?? [];
-  } catch (error) {
-    if (error instanceof ImagoError) return [];
-    throw error;
-  }
 }
 
 function withLabels(draft: ImageDraft, labels: Readonly<Record<string, string>>): ImageDraft {

@@ -8,10 +8,12 @@ import { startContainer } from '../container/start.ts';
 import { waitContainer } from '../container/wait.ts';
 import { isImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
+import { type ImageWish, withImage } from './with-image.ts';
 
-/** Makes a container without starting it, and returns its ID. Throws as `createContainer`. */
-export function createByName(store: Store, options: CreateOptions): string {
-  return createContainer(store, { ...options, detached: true }, 'conmon').id;
+/** Makes a container without starting it, and returns its ID. Throws as `createContainer` and `pullImage`. */
+export async function createByName(store: Store, options: CreateOptions & ImageWish): Promise<string> {
+  const create = (): string => createContainer(store, { ...options, detached: true }, 'conmon').id;
+  return await withImage(store, options.image, options, create);
 }
 
 /** Starts a container that does not run; nothing happens to one that does. */

@@ -15,11 +15,13 @@ import type { ImageInspection } from './inspect.ts';
 import type { LoadedImage, LoadOptions } from './load.ts';
 import type { PruneStoreOptions, PruneStoreResult } from './prune.ts';
 import type { ContainerRow, PsOptions } from './ps.ts';
+import type { PulledImage, PullOptions } from './pull.ts';
 import type { Removal, RemoveImageOptions } from './rmi.ts';
 import type { SaveOptions, SaveResult } from './save.ts';
 import type { VerifyStoreOptions } from './verify.ts';
+import { type ImageWish, withImage } from './with-image.ts';
 
-export interface RunRequest extends CreateOptions {
+export interface RunRequest extends CreateOptions, ImageWish {
   /** Where the output goes as it comes; what has no stream is gathered in the result. */
   stdout?: Writable;
   stderr?: Writable;
@@ -53,6 +55,16 @@ export class Engine {
     return (await import('./load.ts')).loadImages(this.store, source, options);
   }
 
+  /** An image from its registry, by tag or by digest. See `pullImage`. */
+  async pull(name: string, options: PullOptions = {}): Promise<PulledImage> {
+    return (await import('./pull.ts')).pullImage(this.store, name, options);
+  }
+
+  /** All tags of a repository. */
+  async pullAllTags(name: string, options: PullOptions = {}): Promise<PulledImage[]> {
+    return (await import('./pull.ts')).pullAllTags(this.store, name, options);
+  }
+
   async save(names: readonly string[], options: SaveOptions): Promise<SaveResult> {
     return (await import('./save.ts')).saveImages(this.store, names, options);
   }
@@ -67,14 +79,16 @@ export class Engine {
     const { stdout, stderr, ...options } = request;
     const out = stdout === undefined ? new Gatherer() : undefined;
     const err = stderr === undefined ? new Gatherer() : undefined;
-    const end = await runAttached(this.store, options, { stdout: stdout ?? out!, stderr: stderr ?? err! });
+    const streams = { stdout: stdout ?? out!, stderr: stderr ?? err! };
+    const end = await withImage(this.store, options.image, options, () => runAttached(this.store, options, streams));
     const exitCode = end.kind === 'exited' ? end.exitCode : 0;
     return { exitCode, stdout: Buffer.concat(out?.chunks ?? []), stderr: Buffer.concat(err?.chunks ?? []) };
   }
 
   /** Starts a container in the background and returns its ID. */
-  async start(options: CreateOptions): Promise<string> {
-    return (await (await import('../container/run.ts')).runDetached(this.store, options)).id;
+  async start(options: CreateOptions & ImageWish): Promise<string> {
+    const { runDetached } = await import('../container/run.ts');
+    return (await withImage(this.store, options.image, options, () => runDetached(this.store, options))).id;
   }
 
   async stop(container: string, options: { timeout?: number; signal?: string } = {}): Promise<void> {

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { type Digest, digestAlgorithm } from '../core/digest.ts';
+import { type Digest, digestAlgorithm, isDigest } from '../core/digest.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
 import { defaultPlatform, type Image, readImage } from '../image/image.ts';
 import { tagImage } from '../image/tags.ts';
@@ -46,7 +46,7 @@ export interface PulledImage {
  */
 export async function pullImage(store: Store, name: string, options: PullOptions = {}): Promise<PulledImage> {
   const reference = parseReference(name);
-  const repository = openRepository(reference, options);
+  const repository = openRepository(reference, clientOptions(options));
   return await pullReference(store, repository, reference, options);
 }
 
@@ -56,12 +56,25 @@ export async function pullAllTags(store: Store, name: string, options: PullOptio
   if (tag !== undefined || digest !== undefined) {
     throw new ImagoError('BAD_REFERENCE', "tag can't be used with --all-tags/-a", { got: JSON.stringify(name) });
   }
-  const repository = openRepository({ domain, path }, options);
+  const repository = openRepository({ domain, path }, clientOptions(options));
   const tags: string[] = [];
   for await (const tag of repository.listTags()) tags.push(tag);
   const out: PulledImage[] = [];
   for (const tag of tags) out.push(await pullReference(store, repository, { domain, path, tag }, options));
   return out;
+}
+
+/** What the client tells goes where the pull's own events go. */
+function clientOptions(options: PullOptions): ClientOptions {
+  const { onEvent, onRetry } = options;
+  return {
+    ...options,
+    onRetry: (event) => {
+      onRetry?.(event);
+      const digest = /\/blobs\/([a-z0-9]+:[0-9a-f]+)/.exec(event.url)?.[1];
+      onEvent?.({ type: 'retry', digest: digest !== undefined && isDigest(digest) ? digest : undefined, ...event });
+    },
+  };
 }
 
 async function pullReference(

@@ -75,11 +75,6 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
   const file = options.file as string | undefined;
   checkChoice('progress', options.progress, ['auto', 'plain', 'tty']);
   checkChoice('network', options.network, ['default', 'host', 'none']);
-  if (options.pull === true) {
-    throw new ImagoError('UNSUPPORTED', '--pull needs a registry, which this Imago cannot reach yet', {
-      remedy: "leave it out, and bring newer bases in with 'imago import' or 'imago load'",
-    });
-  }
   if (/^(?:https?|git|ssh):\/\/|^git@/.test(path)) {
     throw new ImagoError('UNSUPPORTED', 'a build context from a URL is not supported yet', {
       got: path,
@@ -100,6 +95,7 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
     platform: options.platform as string | undefined,
     network: options.network === 'none' ? 'none' : 'host',
     noCache: options['no-cache'] === true,
+    pull: options.pull === true ? 'always' : 'missing',
     epoch: readEpoch(),
   };
 }

@@ -1,6 +1,6 @@
 import { createByName } from '../../engine/containers.ts';
 import type { Command } from '../command.ts';
-import { CREATE_OPTIONS, readCreateOptions } from '../container-options.ts';
+import { CREATE_OPTIONS, readCreateOptions, readImageWish } from '../container-options.ts';
 
 export const command: Command = {
   name: 'create',
@@ -11,8 +11,9 @@ export const command: Command = {
   stopAtPositional: true,
   complete: 'image',
   failureStatus: 125,
-  run({ args, options, stdout, openStore }) {
-    stdout.write(`${createByName(openStore(), readCreateOptions(args, options))}\n`);
+  async run(context) {
+    const create = { ...readCreateOptions(context.args, context.options), ...readImageWish(context) };
+    context.stdout.write(`${await createByName(context.openStore(), create)}\n`);
     return 0;
   },
 };

@@ -1,6 +1,6 @@
 import { runContainer } from '../../engine/run.ts';
 import type { Command } from '../command.ts';
-import { CREATE_OPTIONS, readCreateOptions } from '../container-options.ts';
+import { CREATE_OPTIONS, readCreateOptions, readImageWish } from '../container-options.ts';
 
 export const command: Command = {
   name: 'run',
@@ -17,7 +17,7 @@ export const command: Command = {
   failureStatus: 125,
   async run(context) {
     const { options } = context;
-    const create = readCreateOptions(context.args, options);
+    const create = { ...readCreateOptions(context.args, options), ...readImageWish(context) };
     const detach = options.detach === true;
     const { foregroundStreams, endStatus } = await loadForeground(detach || (create.autoRemove && !create.terminal));
     // Before anything is made.

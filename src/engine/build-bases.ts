@@ -1,0 +1,119 @@
+import type { BuildProgress, StepProgress } from '../build/events.ts';
+import { missingBase } from '../build/solve.ts';
+import { ImagoError, isImagoError } from '../core/errors.ts';
+import { formatSize } from '../core/sizes.ts';
+import type { Image } from '../image/image.ts';
+import { resolveImage } from '../image/resolve.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import type { Lease } from '../store/lease.ts';
+import type { Store } from '../store/store.ts';
+import type { PullEvent } from './pull-events.ts';
+import type { PullPolicy } from './with-image.ts';
+
+export interface BaseImagesOptions {
+  store: Store;
+  /** Holds the images until the build is done. */
+  lease: Lease;
+  policy: PullPolicy;
+  progress: BuildProgress;
+  signal?: AbortSignal;
+}
+
+/** The images that a build starts from and copies from: out of the store, or fetched, each once. */
+export class BaseImages {
+  readonly #options: BaseImagesOptions;
+  /** What is to be fetched before the plan is known for sure. */
+  readonly #wanted: Map<string, { reference: string; platform: Platform }> = new Map();
+  readonly #fetched: Map<string, Promise<void>> = new Map();
+
+  constructor(options: BaseImagesOptions) {
+    this.#options = options;
+  }
+
+  /** ONBUILD of an image. One that is not here has none yet: `fetchWanted` brings it. */
+  triggersOf(reference: string, platform: Platform): readonly string[] {
+    const key = keyOf(reference, platform);
+    if (this.#options.policy === 'always' && !this.#fetched.has(key)) {
+      this.#wanted.set(key, { reference, platform });
+      return [];
+    }
+    try {
+      return this.#find(reference, platform).config.config?.OnBuild ?? [];
+    } catch (error) {
+      // Told about by the step that needs it.
+      if (!(error instanceof ImagoError)) throw error;
+      if (mayFetch(error)) this.#wanted.set(key, { reference, platform });
+      return [];
+    }
+  }
+
+  /** True where something was tried to be fetched: the plan is to be made again. */
+  async fetchWanted(): Promise<boolean> {
+    if (this.#options.policy === 'never' || this.#wanted.size === 0) return false;
+    for (const { reference, platform } of this.#wanted.values()) {
+      try {
+        await this.#fetch(reference, platform);
+      } catch (error) {
+        // Told by the step that needs it, with its place in the Dockerfile.
+        if (!(error instanceof ImagoError) || this.#options.signal?.aborted) throw error;
+      }
+    }
+    return true;
+  }
+
+  /** Throws `IMAGE_NOT_FOUND`, and what `pullImage` throws. */
+  async resolve(reference: string, platform: Platform): Promise<Image> {
+    const { policy } = this.#options;
+    const key = keyOf(reference, platform);
+    if (policy === 'always' || this.#fetched.has(key)) await this.#fetch(reference, platform);
+    try {
+      return this.#find(reference, platform);
+    } catch (error) {
+      if (!mayFetch(error) || this.#fetched.has(key)) throw error;
+      if (policy === 'never') throw missingBase(reference, error);
+    }
+    await this.#fetch(reference, platform);
+    return this.#find(reference, platform);
+  }
+
+  #find(reference: string, platform: Platform): Image {
+    const image = resolveImage(this.#options.store, reference, platform);
+    this.#options.lease.add(image.descriptor.digest);
+    return image;
+  }
+
+  #fetch(reference: string, platform: Platform): Promise<void> {
+    const key = keyOf(reference, platform);
+    let fetched = this.#fetched.get(key);
+    if (fetched === undefined) {
+      fetched = this.#pull(reference, platform);
+      this.#fetched.set(key, fetched);
+    }
+    return fetched;
+  }
+
+  #pull(reference: string, platform: Platform): Promise<void> {
+    const { store, progress, signal } = this.#options;
+    return progress.step(`[internal] pull ${reference}`, async (step) => {
+      const { pullImage } = await import('./pull.ts');
+      const onEvent = (event: PullEvent): void => noteEvent(step, event);
+      const { changed } = await pullImage(store, reference, { platform, signal, onEvent });
+      return { value: undefined, cached: !changed };
+    });
+  }
+}
+
+function keyOf(reference: string, platform: Platform): string {
+  return `${reference} ${formatPlatform(platform)}`;
+}
+
+/** Another platform of it may be here. */
+function mayFetch(error: unknown): error is ImagoError {
+  return isImagoError(error, 'IMAGE_NOT_FOUND') || isImagoError(error, 'PLATFORM_MISMATCH');
+}
+
+function noteEvent(step: StepProgress, event: PullEvent): void {
+  if (event.type === 'layer' && event.status === 'downloaded') {
+    step.note(`${event.digest} ${formatSize(event.total ?? 0)}`);
+  } else if (event.type === 'done') step.note(`resolved ${event.reference} to ${event.digest}`);
+}
