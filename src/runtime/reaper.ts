@@ -26,10 +26,13 @@ export interface Reaper {
 /**
  * Waits for the end of its input, then has the runtime kill and forget the container if it still knows it (after a
  * `kill -9` of the runtime), and removes what is left.
- * $1 runtime, $2 its state, $3 container, $4 file of its name, the rest paths.
+ * $1 runtime, $2 its state, $3 container, $4 file of its name, the rest paths. In the background of a shell that ends
+ * at once, since a process that becomes crun has crun wait for all its children.
  */
 const SCRIPT = `
-read -r _
+exec 3<&0
+{
+read -r _ <&3
 runtime=$1 state=$2 id=$3 name=$4 owner=
 shift 4
 [ -n "$name" ] && [ -e "$name" ] && read -r owner < "$name"
@@ -40,6 +43,7 @@ if [ -e "$state/$id" ]; then
   [ -e "$state/$id" ] && "$runtime" --root "$state" delete --force "$id"
 fi
 exec rm -rf -- "$@"
+} &
 `;
 
 /**
