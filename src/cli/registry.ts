@@ -45,6 +45,12 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image pull'],
     load: () => import('./commands/pull.ts'),
   },
+  push: {
+    summary: 'Send an image to a registry',
+    group: 'common',
+    aliases: ['image push'],
+    load: () => import('./commands/push.ts'),
+  },
   images: {
     summary: 'List images',
     group: 'common',
@@ -213,6 +219,11 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'system',
     aliases: ['image prune'],
     load: () => import('./commands/prune.ts'),
+  },
+  'registry serve': {
+    summary: 'Serve a registry',
+    group: 'system',
+    load: () => import('./commands/registry-serve.ts'),
   },
   'system df': {
     summary: 'Show how much disk is used, what is shared, and what could go',

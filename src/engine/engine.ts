@@ -16,6 +16,7 @@ import type { LoadedImage, LoadOptions } from './load.ts';
 import type { PruneStoreOptions, PruneStoreResult } from './prune.ts';
 import type { ContainerRow, PsOptions } from './ps.ts';
 import type { PulledImage, PullOptions } from './pull.ts';
+import type { PushedTag, PushOptions } from './push.ts';
 import type { Removal, RemoveImageOptions } from './rmi.ts';
 import type { SaveOptions, SaveResult } from './save.ts';
 import type { VerifyStoreOptions } from './verify.ts';
@@ -63,6 +64,11 @@ export class Engine {
   /** All tags of a repository. */
   async pullAllTags(name: string, options: PullOptions = {}): Promise<PulledImage[]> {
     return (await import('./pull.ts')).pullAllTags(this.store, name, options);
+  }
+
+  /** Sends what a name stands for to the registry that the name says. See `pushName`. */
+  async push(name: string, options: PushOptions = {}): Promise<PushedTag[]> {
+    return (await import('./push.ts')).pushName(this.store, name, options);
   }
 
   async save(names: readonly string[], options: SaveOptions): Promise<SaveResult> {

@@ -14,6 +14,8 @@ export interface Origin {
   mediaType: string;
   /** Repositories (host and path, no tag) that have these bytes. */
   repositories: string[];
+  /** The form (`formatForm`) in which a push made these bytes here, so that they can be made again. */
+  form?: string;
 }
 
 /** In the order in which they became known. Empty for a layer that is not here. */
@@ -27,23 +29,30 @@ export function origins(store: Store, diffId: Digest): Origin[] {
   }
 }
 
-/** Remembers that a layer that is here has this compressed form, and a repository that has it. */
+/** Remembers that a layer that is here has this compressed form, a repository that has it, and how it was made. */
 export function addOrigin(
   store: Store,
   diffId: Digest,
-  origin: { digest: Digest; size: number; mediaType: string; repository?: string },
+  origin: Omit<Origin, 'repositories'> & { repository?: string },
 ): void {
+  const { repository, form, digest, size, mediaType } = origin;
+  const knows = (entry: Origin | undefined): boolean =>
+    entry !== undefined &&
+    (repository === undefined || entry.repositories.includes(repository)) &&
+    (form === undefined || entry.form === form);
+  // Most often all of it is known, and nobody need wait.
+  if (knows(origins(store, diffId).find((entry) => entry.digest === digest))) return;
   // Read, changed and written: alone.
   using _lock = store.lock('exclusive');
   const known = origins(store, diffId);
-  let entry = known.find((o) => o.digest === origin.digest);
-  const { repository } = origin;
-  if (entry !== undefined && (repository === undefined || entry.repositories.includes(repository))) return;
+  let entry = known.find((other) => other.digest === digest);
+  if (knows(entry)) return;
   if (entry === undefined) {
-    entry = { digest: origin.digest, size: origin.size, mediaType: origin.mediaType, repositories: [] };
+    entry = { digest, size, mediaType, repositories: [] };
     known.push(entry);
   }
-  if (repository !== undefined) entry.repositories.push(repository);
+  if (repository !== undefined && !entry.repositories.includes(repository)) entry.repositories.push(repository);
+  if (form !== undefined) entry.form = form;
   explainWrites(store.root, () =>
     replaceFile(originPath(store, diffId), `${JSON.stringify(known)}\n`, {
       temporary: join(store.root, 'ingest', `tmp-${uniqueName()}`),
