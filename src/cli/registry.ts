@@ -193,6 +193,11 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     group: 'registries',
     load: () => import('./commands/manifest-inspect.ts'),
   },
+  'manifest push': {
+    summary: 'Push a list of manifests, with those that its repository lacks',
+    group: 'registries',
+    load: () => import('./commands/manifest-push.ts'),
+  },
   'manifest rm': {
     summary: 'Remove lists of manifests that are kept here',
     group: 'registries',

@@ -2,9 +2,12 @@ import { Writable } from 'node:stream';
 import type { CreateOptions } from '../container/create.ts';
 import type { RemoveOptions } from '../container/remove.ts';
 import type { Digest } from '../core/digest.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { Store, type StoreOptions } from '../store/store.ts';
 import type { VerifyResult } from '../store/verify.ts';
 import type { Change } from '../tree/diff.ts';
+import type { PullArtifactOptions, PulledArtifact } from './artifact-pull.ts';
+import type { ArtifactFile, PushArtifactOptions, PushedArtifact } from './artifact-push.ts';
 import type { BuildOptions, BuildResult } from './build.ts';
 import type { CommitRequest } from './commit.ts';
 import type { DiskUsage } from './disk-usage.ts';
@@ -13,12 +16,18 @@ import type { ImageRow, ListRowsOptions } from './images.ts';
 import type { ImportedImage, ImportOptions } from './import.ts';
 import type { ImageInspection } from './inspect.ts';
 import type { LoadedImage, LoadOptions } from './load.ts';
+import type { AnnotateOptions } from './manifest-annotate.ts';
+import type { CreatedList, CreateListOptions } from './manifest-create.ts';
+import type { PushedList, PushListOptions } from './manifest-push.ts';
 import type { PruneStoreOptions, PruneStoreResult } from './prune.ts';
 import type { ContainerRow, PsOptions } from './ps.ts';
 import type { PulledImage, PullOptions } from './pull.ts';
 import type { PushedTag, PushOptions } from './push.ts';
+import type { ListReferrersOptions, Referrers } from './referrers.ts';
+import type { InspectRemoteOptions, RemoteInspection } from './remote-inspect.ts';
 import type { Removal, RemoveImageOptions } from './rmi.ts';
 import type { SaveOptions, SaveResult } from './save.ts';
+import type { ListTagsOptions } from './tags.ts';
 import type { VerifyStoreOptions } from './verify.ts';
 import { type ImageWish, withImage } from './with-image.ts';
 
@@ -148,6 +157,54 @@ export class Engine {
 
   async removeImage(name: string, options: RemoveImageOptions = {}): Promise<Removal[]> {
     return (await import('./rmi.ts')).removeImage(this.store, name, options);
+  }
+
+  /** The tags of a repository in its registry, page by page as they are asked for. */
+  async *tags(repository: string, options: ListTagsOptions = {}): AsyncGenerator<string, void, undefined> {
+    yield* (await import('./tags.ts')).listRemoteTags(repository, options);
+  }
+
+  /** An image in its registry; no layer is fetched. */
+  async inspectRemote(image: string, options: InspectRemoteOptions = {}): Promise<RemoteInspection> {
+    return (await import('./remote-inspect.ts')).inspectRemote(image, options);
+  }
+
+  /** What refers to an image in its registry. */
+  async referrers(image: string, options: ListReferrersOptions = {}): Promise<Referrers> {
+    return (await import('./referrers.ts')).listRemoteReferrers(image, options);
+  }
+
+  async pushArtifact(
+    name: string,
+    files: readonly ArtifactFile[],
+    options: PushArtifactOptions = {},
+  ): Promise<PushedArtifact> {
+    return (await import('./artifact-push.ts')).pushArtifact(name, files, options);
+  }
+
+  async pullArtifact(name: string, options: PullArtifactOptions = {}): Promise<PulledArtifact> {
+    return (await import('./artifact-pull.ts')).pullArtifact(name, options);
+  }
+
+  /** A list of manifests (an index in the making), kept in the store under its name. See `createList`. */
+  async createManifestList(
+    name: string,
+    manifests: readonly string[],
+    options: CreateListOptions = {},
+  ): Promise<CreatedList> {
+    return (await import('./manifest-create.ts')).createList(this.store, name, manifests, options);
+  }
+
+  async annotateManifestList(name: string, manifest: string, options: AnnotateOptions): Promise<Descriptor> {
+    return (await import('./manifest-annotate.ts')).annotateList(this.store, name, manifest, options);
+  }
+
+  async pushManifestList(name: string, options: PushListOptions = {}): Promise<PushedList> {
+    return (await import('./manifest-push.ts')).pushList(this.store, name, options);
+  }
+
+  async removeManifestList(name: string): Promise<void> {
+    await (await import('./manifest-list.ts')).removeList(this.store, name);
   }
 
   async diskUsage(): Promise<DiskUsage> {
