@@ -45,7 +45,7 @@ class Attempt {
   readonly request: ClientRequest;
   readonly #call: Exchange;
   readonly #watchdog: Watchdog;
-  #answered = false;
+  #response: IncomingMessage | undefined;
   #failure: Error | undefined;
 
   constructor(call: Exchange) {
@@ -73,7 +73,7 @@ class Attempt {
       });
       this.#send().catch((error: Error) => this.#fail(error));
       const response = await answer;
-      this.#answered = true;
+      this.#response = response;
       this.#watchdog.receive(response);
       response.once('close', release);
       // What is left of the body is not wanted: the connection cannot be used again.
@@ -87,7 +87,7 @@ class Attempt {
 
   #fail(reason: Error): void {
     this.#failure = reason;
-    this.request.destroy(reason);
+    (this.#response ?? this.request).destroy(reason);
   }
 
   async #send(): Promise<void> {
@@ -100,13 +100,13 @@ class Attempt {
     onBody?.();
     for await (const chunk of body()) {
       for (let at = 0; at < chunk.length; at += PIECE) {
-        if (this.#answered || request.destroyed) return;
+        if (this.#response !== undefined || request.destroyed) return;
         this.#watchdog.sending = true;
         if (!request.write(chunk.subarray(at, at + PIECE))) await this.#drained();
         this.#watchdog.sending = false;
       }
     }
-    if (this.#answered || request.destroyed) return;
+    if (this.#response !== undefined || request.destroyed) return;
     this.#watchdog.sending = true;
     request.end();
   }
