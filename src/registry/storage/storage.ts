@@ -32,7 +32,9 @@ export interface ByteRange {
 }
 
 /** A stream that can be given back unread. */
-export type ByteStream = AsyncIterableIterator<Uint8Array, undefined> & { return(): Promise<unknown> };
+export interface ByteStream extends AsyncIterableIterator<Uint8Array, undefined> {
+  return(value?: undefined): Promise<IteratorResult<Uint8Array, undefined>>;
+}
 
 export interface OpenBlob {
   /** Bytes of the whole blob. */
