@@ -62,6 +62,8 @@ export interface ProxySettings {
   /** Milliseconds for which a tag is answered without asking upstream. */
   ttl: number;
   insecure: boolean;
+  /** A directory on a disk that blobs go through. */
+  spool: string;
 }
 
 /** Everything that `imago registry serve` can be told. docs/registry.md explains each. Times in milliseconds. */
@@ -168,13 +170,20 @@ function settings(base: string): Reader<ServeConfig> {
       ),
     ),
     proxy: optional(
-      object<ProxySettings>({
-        url: webUrl,
-        username: optional(text),
-        passwordFile: optional(path),
-        ttl: withDefault(duration, 300_000),
-        insecure: withDefault(flag, false),
-      }),
+      checked(
+        object<ProxySettings>({
+          url: webUrl,
+          username: optional(text),
+          passwordFile: optional(path),
+          ttl: withDefault(duration, 300_000),
+          insecure: withDefault(flag, false),
+          spool: withDefault(path, '/var/tmp'),
+        }),
+        ({ username, passwordFile }) =>
+          (username === undefined) === (passwordFile === undefined)
+            ? undefined
+            : 'needs username and passwordFile together',
+      ),
     ),
     limits: object<ServeConfig['limits']>({
       manifestBytes: between(withDefault(bytes, DEFAULT_LIMITS.manifestBytes), 1, 4 << 20),
