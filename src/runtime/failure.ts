@@ -12,10 +12,18 @@ export function runtimeFailure(text: string): ImagoError {
     .replace(/^runc (create|run|exec|start) failed: /, '')
     .replace(/^unable to start container process: /, '');
   const shown = reason || 'the runtime gave no reason';
-  if (/executable file.* not found|exec: .*no such file or directory/i.test(message)) {
+  if (
+    /executable file.* not found|(exec:|exec container process|open executable).*no such file or directory/i.test(
+      message,
+    )
+  ) {
     return new ImagoError('COMMAND_NOT_FOUND', `cannot run the command: ${shown}`, { exitCode: 127 });
   }
-  if (/permission denied|is a directory|exec format error/i.test(message) && /exec:/.test(message)) {
+  // crun's words after runc's.
+  if (
+    /permission denied|is a directory|exec format error/i.test(message) &&
+    /exec:|exec container|open executable/.test(message)
+  ) {
     return new ImagoError('COMMAND_NOT_EXECUTABLE', `cannot run the command: ${shown}`, { exitCode: 126 });
   }
   return new ImagoError('START_FAILED', `cannot start the container: ${shown}`, { exitCode: 125 });
