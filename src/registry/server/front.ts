@@ -44,10 +44,10 @@ export function createFront({ registry, readiness, metrics, tokens, log }: Front
     } else if (path === TOKEN_PATH && tokens !== undefined) {
       if (req.method !== 'GET' && req.method !== 'POST') return sendText(res, 405, 'GET or POST only\n');
       const started = performance.now();
+      const remote = req.socket.remoteAddress;
       answerTokenRequest(tokens, req, res).then((user) => {
         const { statusCode: status } = res;
         const ms = Math.round(performance.now() - started);
-        const remote = req.socket.remoteAddress;
         log.info('token request', { remote, user, method: req.method, status, ms });
       }, failed);
     } else registry(req, res);
