@@ -88,6 +88,8 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #troubles: Troubles = new Troubles();
   readonly #server: Server;
   readonly #sockets: Set<Socket> = new Set();
+  /** Uploads whose last chunk was shorter than `minChunk`. */
+  readonly #ended: Set<string> = new Set();
   #ids = 0;
 
   private constructor(options: FakeOptions) {
@@ -354,7 +356,9 @@ export class FakeRegistry implements AsyncDisposable {
     const body = await this.#body(x, parts);
     if (body === undefined) return;
     if (x.req.method === 'PUT') return this.#finishUpload(x, name, id);
-    if (body.length < (this.options.minChunk ?? 0)) return this.#refuse(x, 400, {}, 'SIZE_INVALID');
+    // Only the last chunk may be shorter.
+    if (this.#ended.has(id)) return this.#refuse(x, 400, {}, 'SIZE_INVALID');
+    if (body.length < (this.options.minChunk ?? 0)) this.#ended.add(id);
     return this.#uploadState(x, name, id, 202);
   }
 

@@ -6,6 +6,8 @@ export interface Fault {
   delayMs?: number;
   /** Closes the connection without an answer. */
   drop?: boolean;
+  /** Does what was asked for, then closes the connection without an answer. */
+  loseAnswer?: boolean;
   /** Answers with this status, `headers` and `body` instead of what it should: 404, 429, 503, a redirect, HTML. */
   status?: number;
   body?: string;
@@ -71,6 +73,10 @@ export async function sendBody(
   fault: Fault | undefined,
   count: (bytes: number) => void,
 ): Promise<void> {
+  if (fault?.loseAnswer === true) {
+    req.socket.destroy();
+    return;
+  }
   let body = fault?.short === undefined ? right : right.subarray(0, fault.short);
   if (fault?.corrupt === true && body.length > 0) {
     body = Buffer.from(body);

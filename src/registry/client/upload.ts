@@ -71,7 +71,10 @@ export class Upload {
   readonly #place: Place;
   readonly #signal: AbortSignal | undefined;
   #session: UploadSession | undefined;
+  #minChunk = 0;
   #chunk = 0;
+  /** The length of the last request's body. */
+  #sent = 0;
   #idle = 0;
   /** The offset at the last failure. */
   #mark = 0;
@@ -95,6 +98,7 @@ export class Upload {
 
   async begin(): Promise<void> {
     this.#session ??= await startUpload(this.#place, this.#signal);
+    this.#minChunk = this.#session.minChunk;
   }
 
   /** Sends bytes up to `end` from where the registry is, in as many requests as it takes. */
@@ -151,11 +155,10 @@ export class Upload {
       const trouble = { failures: this.#idle, url: `${this.#place.name} (upload)`, reason };
       await pauseBeforeRetry(this.#place, { ...trouble, retryAfter: refusal?.retryAfter }, this.#signal);
     }
-    if (refusal?.status === 404) this.#session = undefined;
-    await this.#resync();
+    await this.#resync(refusal?.status === 404);
     if (this.offset - this.#mark >= PROGRESS) this.#idle = 0;
     // Nothing of a large request stayed: smaller ones get past a proxy's limit, and leave something when they break.
-    else if ((refusal === undefined || tooLarge) && !this.#smallest) this.#chunk++;
+    else if (refusal === undefined || tooLarge) this.#shrink(tooLarge ? this.#sent : Infinity);
     this.#mark = this.offset;
   }
 
@@ -164,18 +167,36 @@ export class Upload {
     this.#session = undefined;
   }
 
-  #limit(): number {
-    return Math.max(CHUNKS[this.#chunk]!, this.#session?.minChunk ?? 0);
+  #limit(chunk: number = this.#chunk): number {
+    return Math.max(CHUNKS[chunk]!, this.#minChunk);
   }
 
   get #smallest(): boolean {
-    return this.#chunk === CHUNKS.length - 1 || CHUNKS[this.#chunk + 1]! < (this.#session?.minChunk ?? 0);
+    return this.#chunk === CHUNKS.length - 1 || this.#limit(this.#chunk + 1) === this.#limit();
   }
 
-  async #resync(): Promise<void> {
+  /** A step, or as many as it takes to get below `bytes`. */
+  #shrink(bytes: number): void {
+    while (!this.#smallest) {
+      this.#chunk++;
+      if (this.#limit() < bytes) return;
+    }
+  }
+
+  async #resync(lost: boolean): Promise<void> {
     const session = this.#session;
     if (session === undefined) return;
-    let reached: number | undefined;
+    const reached = lost ? undefined : await this.#askState(session);
+    if (reached !== undefined) {
+      session.offset = reached;
+      return;
+    }
+    this.#session = undefined;
+    await cancelUpload(this.#place, session);
+  }
+
+  /** Bytes that the registry has; undefined where it does not say. */
+  async #askState(session: UploadSession): Promise<number | undefined> {
     try {
       const response = await this.#place.transport.request({
         method: 'GET',
@@ -188,16 +209,11 @@ export class Upload {
       session.location = locationOf(this.#place, response) ?? session.location;
       const range = parseUploadRange(headerOf(response, 'range') ?? '');
       // `0-0` is said for nothing as well as for one byte.
-      if (range?.start === 0 && range.end > 1) reached = range.end;
+      return range?.start === 0 && range.end > 1 ? range.end : undefined;
     } catch {
       this.#signal?.throwIfAborted();
+      return undefined;
     }
-    if (reached !== undefined) {
-      session.offset = reached;
-      return;
-    }
-    this.#session = undefined;
-    await cancelUpload(this.#place, session);
   }
 
   async #send(
@@ -205,6 +221,7 @@ export class Upload {
     target: string,
     { headers, body }: Pick<RegistryRequest, 'headers' | 'body'>,
   ): Promise<RegistryResponse> {
+    this.#sent = Number(headers?.['content-length']);
     // What nothing helps against any more is the transport's to tell, in the registry's own words.
     const last = this.#idle === MAX_IDLE - 1;
     const passing = last ? [] : TROUBLE.filter((status) => status !== 413 || !this.#smallest);

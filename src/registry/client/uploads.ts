@@ -59,7 +59,7 @@ export async function uploadStream(
 ): Promise<{ digest: Digest; size: number }> {
   const upload = new Upload(place, undefined, options.signal);
   const hash = createHash('sha256');
-  const chunks = chunked(source, STREAM_CHUNK)[Symbol.asyncIterator]();
+  const chunks = chunked(source, STREAM_CHUNK, options.signal);
   let size = 0;
   try {
     await upload.begin();
@@ -67,7 +67,7 @@ export async function uploadStream(
     // A failure of the source while a chunk is sent is met by the next await.
     ahead.catch(() => {});
     for (;;) {
-      const step = await ahead;
+      const step = await orAborted(ahead, options.signal);
       if (step.done) break;
       const chunk = step.value;
       hash.update(chunk);
@@ -81,15 +81,21 @@ export async function uploadStream(
     return { digest, size };
   } finally {
     await upload.cancel();
-    await chunks.return?.();
+    // Waits for the source, which may take its time.
+    chunks.return().catch(() => {});
   }
 }
 
 /** Buffers of `size` bytes, the last one shorter; the one that is out is not written to again. */
-async function* chunked(source: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Buffer, void, undefined> {
+async function* chunked(
+  source: AsyncIterable<Uint8Array>,
+  size: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer, void, undefined> {
   let parts: Uint8Array[] = [];
   let held = 0;
   for await (const piece of source) {
+    signal?.throwIfAborted();
     let rest = piece;
     while (held + rest.length >= size) {
       const part = rest.subarray(0, size - held);
@@ -103,6 +109,19 @@ async function* chunked(source: AsyncIterable<Uint8Array>, size: number): AsyncG
     held += rest.length;
   }
   if (held > 0) yield Buffer.concat(parts, held);
+}
+
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 async function pushChunk(

@@ -1,0 +1,22 @@
+import { openRepository, type Repository } from '../../../src/registry/client/repository.ts';
+import type { ClientOptions } from '../../../src/registry/client/types.ts';
+import type { FakeRegistry } from '../fake-registry.ts';
+
+/** Nothing of this machine's settings, and short pauses. */
+export const QUICK: ClientOptions = {
+  dockerConfig: '/nonexistent/config.json',
+  certificates: [],
+  environment: {},
+  timing: { retryMs: 2, stallMs: 300, connectMs: 3000, maxRetryAfterMs: 50 },
+};
+
+export function openFake(registry: FakeRegistry, path = 'team/app', options: ClientOptions = {}): Repository {
+  return openRepository({ domain: registry.host, path }, { ...QUICK, ...options });
+}
+
+/** These bytes from an offset on, in pieces. */
+export function sourceOf(bytes: Buffer, piece = 65_536): (offset: number) => AsyncGenerator<Buffer> {
+  return async function* (offset) {
+    for (let at = offset; at < bytes.length; at += piece) yield bytes.subarray(at, at + piece);
+  };
+}
