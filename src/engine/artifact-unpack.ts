@@ -36,6 +36,8 @@ export interface UnpackOptions {
   tarDigest?: Digest;
   /** Bytes of the compressed blob. */
   size: number;
+  /** Bytes that it may become. Default: 1 GiB, or 200 times its size. */
+  limit?: number;
   signal?: AbortSignal;
 }
 
@@ -47,7 +49,7 @@ export interface UnpackOptions {
 export async function unpackDirectory(blob: string, directory: string, options: UnpackOptions): Promise<void> {
   const unpacker = new Unpacker(byteString(directory), options.title.map(byteString));
   const hash = createHash('sha256');
-  const limit = Math.max(LEAST_LIMIT, LARGEST_RATIO * options.size);
+  const limit = options.limit ?? Math.max(LEAST_LIMIT, LARGEST_RATIO * options.size);
   let size = 0;
   const { signal } = options;
   async function* checked(): AsyncGenerator<Uint8Array> {
