@@ -3,7 +3,7 @@ import { ImagoError } from '../../core/errors.ts';
 import type { TlsSettings } from './config.ts';
 import { WatchedFile } from './watched-file.ts';
 
-const LOOK_MS = 5000;
+const LOOK_MS = 2000;
 
 interface TlsServer {
   setSecureContext(options: SecureContextOptions): void;

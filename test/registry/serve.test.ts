@@ -1,0 +1,387 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
+import { request as tlsRequest } from 'node:https';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
+import type { CollectionOutcome } from '../../src/registry/server/metrics.ts';
+import { type Answer, ask, codeOf, pushImage, ServeLab, sha256 } from './serve-lab.ts';
+
+const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
+
+let lab: ServeLab;
+before(() => {
+  lab = new ServeLab();
+});
+after(() => lab[Symbol.asyncDispose]());
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function until(what: () => boolean | Promise<boolean>): Promise<void> {
+  const end = Date.now() + 10_000;
+  while (!(await what())) {
+    if (Date.now() > end) throw new Error(`still not: ${what}`);
+    await sleep(20);
+  }
+}
+
+describe('what operators look at', () => {
+  test('/healthz and /readyz', async () => {
+    const rig = await lab.serve();
+    assert.equal((await ask(`${rig.url}/healthz`)).status, 200);
+    assert.equal((await ask(`${rig.url}/readyz`)).status, 200);
+    assert.equal((await ask(`${rig.url}/readyz`, { method: 'POST' })).status, 405);
+    const broken = await lab.serve('', {
+      storage: { ...rig.storage, check: () => Promise.reject(new Error('disk on fire')) },
+    });
+    const answer = await ask(`${broken.url}/readyz`);
+    assert.equal(answer.status, 503);
+    assert.ok(!answer.body.toString().includes('fire'), 'the reason is for the log');
+    assert.ok(broken.log.some(({ cause }) => cause === 'disk on fire'));
+    assert.equal((await ask(`${broken.url}/healthz`)).status, 200);
+  });
+
+  test('readiness does not wait for a storage that hangs', async () => {
+    const rig = await lab.serve();
+    const hung = await lab.serve('', { storage: { ...rig.storage, check: () => new Promise(() => {}) } });
+    const start = performance.now();
+    assert.equal((await ask(`${hung.url}/readyz`)).status, 503);
+    assert.ok(performance.now() - start < 7000);
+  });
+
+  test('metrics count by route, and nothing that a client makes up is a label', async () => {
+    const rig = await lab.serve();
+    await pushImage(rig.url, 'very/special-name', 'v1');
+    await rig.storage.createUpload('very/special-name');
+    for (let i = 0; i < 50; i++) await ask(`${rig.url}/v2/r${i}/manifests/x`);
+    await ask(`${rig.url}/made/up`);
+    const text = (await ask(`${rig.url}/metrics`)).body.toString();
+    assert.match(text, /^imago_registry_requests_total\{method="PUT",route="manifest",status="201"\} 1$/m);
+    assert.match(text, /^imago_registry_requests_total\{method="GET",route="manifest",status="404"\} 50$/m);
+    assert.match(text, /^imago_registry_uploads_open 1$/m);
+    assert.match(text, /^imago_registry_received_bytes_total\{route="uploads"\} 1002$/m);
+    assert.match(text, /^process_resident_memory_bytes \d+/m);
+    assert.ok(!text.includes('special-name') && !text.includes('made'));
+  });
+
+  test('metrics on an address of their own are not on the other', async () => {
+    const rig = await lab.serve('metrics: { address: "127.0.0.1:0" }');
+    assert.equal((await ask(`${rig.url}/metrics`)).status, 404);
+    assert.equal((await ask(`http://${rig.running.metricsAddress}/metrics`)).status, 200);
+    assert.equal((await ask(`http://${rig.running.metricsAddress}/readyz`)).status, 200);
+    assert.equal((await ask(`http://${rig.running.metricsAddress}/v2/`)).status, 404);
+  });
+
+  test('the log has a line for each request, and no query', async () => {
+    const rig = await lab.serve();
+    await ask(`${rig.url}/v2/a/b/tags/list?n=5&password=secret`, {
+      headers: { 'user-agent': 'x\ny'.replace('\n', ' ') },
+    });
+    await until(() => rig.log.some(({ msg }) => msg === 'request'));
+    const line = rig.log.find(({ msg }) => msg === 'request')!;
+    assert.equal(line.level, 'info');
+    assert.equal(line.path, '/v2/a/b/tags/list');
+    assert.equal(line.route, 'tags');
+    assert.equal(line.repository, 'a/b');
+    assert.equal(line.status, 404);
+    assert.equal(line.remote, '127.0.0.1');
+    assert.ok(typeof line.ms === 'number' && typeof line.bytesOut === 'number');
+    assert.ok(!JSON.stringify(rig.log).includes('secret'));
+  });
+
+  test('garbage is collected now and then, and told', async () => {
+    let runs = 0;
+    const collect = async (): Promise<CollectionOutcome> => {
+      if (++runs === 2) throw new Error('no');
+      return { removedBlobs: 3, removedBytes: 100, milliseconds: 5 };
+    };
+    // Settings ask for a minute at least: here it is less.
+    const { collectPeriodically } = await import('../../src/registry/server/collector.ts');
+    const { Metrics } = await import('../../src/registry/server/metrics.ts');
+    const { Log } = await import('../../src/registry/server/log.ts');
+    const rig = await lab.serve();
+    const metrics = new Metrics({ storage: rig.storage, connections: () => 0, inFlight: () => 0 });
+    let log = '';
+    const collecting = collectPeriodically(20, collect, {
+      log: new Log({ format: 'text', write: (text) => (log += text) }),
+      metrics,
+    });
+    await until(() => runs >= 3);
+    await collecting.stop();
+    const after = runs;
+    await sleep(60);
+    assert.equal(runs, after);
+    const { text } = await metrics.format();
+    assert.match(text, /gc_runs_total\{result="failed"\} 1/);
+    assert.match(text, /gc_removed_blobs_total [69]/);
+    assert.match(log, /garbage collection failed cause=no/);
+  });
+});
+
+test('read-only: pulls go on, pushes and deletes are refused in words', async () => {
+  const open = await lab.serve();
+  const { manifestDigest } = await pushImage(open.url, 'a/b', 'v1');
+  const rig = await lab.serve('readOnly: true', { directory: open.directory });
+  assert.equal((await ask(`${rig.url}/v2/a/b/manifests/v1`)).status, 200);
+  for (const [method, path] of [
+    ['POST', 'blobs/uploads/'],
+    ['PUT', 'manifests/v2'],
+    ['DELETE', `manifests/${manifestDigest}`],
+  ] as const) {
+    const answer = await ask(`${rig.url}/v2/a/b/${path}`, { method });
+    assert.equal(answer.status, 405);
+    assert.equal(codeOf(answer), 'UNSUPPORTED');
+  }
+});
+
+describe('the end', () => {
+  test('a running answer is finished, an idle connection is closed, new ones are refused', async () => {
+    const rig = await lab.serve('shutdown: { delay: 300ms, timeout: 20s }');
+    const { digest } = await pushImage(rig.url, 'a/b', 'v1', { size: 8 << 20 });
+    const idle = new Agent({ keepAlive: true });
+    await new Promise((resolve) =>
+      request(`${rig.url}/v2/`, { agent: idle }, (res) => res.resume().on('end', resolve)).end(),
+    );
+    const slow = await new Promise<import('node:http').IncomingMessage>((resolve) =>
+      request(`${rig.url}/v2/a/b/blobs/${digest}`, { agent: false }, resolve).end(),
+    );
+    const stopped = rig.running.stop();
+    assert.equal((await ask(`${rig.url}/readyz`)).status, 503, 'not ready before anything is refused');
+    assert.equal((await ask(`${rig.url}/v2/`)).status, 200);
+    await sleep(500);
+    await assert.rejects(ask(`${rig.url}/v2/`), { code: 'ECONNREFUSED' });
+    let size = 0;
+    for await (const chunk of slow) size += chunk.length;
+    assert.equal(size, 8 << 20);
+    await stopped;
+    idle.destroy();
+  });
+
+  test('an upload in chunks is brought to its end over its connection', async () => {
+    const rig = await lab.serve('shutdown: { timeout: 20s }');
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const send = (method: string, url: string, body?: Buffer): Promise<Answer> =>
+      new Promise((resolve, reject) => {
+        const headers = { 'content-length': String(body?.length ?? 0), 'content-type': 'application/octet-stream' };
+        const req = request(new URL(url, rig.url), { method, agent, headers }, (res) => {
+          const chunks: Buffer[] = [];
+          res.on('data', (chunk) => chunks.push(chunk));
+          res.on('end', () => resolve({ status: res.statusCode!, headers: res.headers, body: Buffer.concat(chunks) }));
+        });
+        req.on('error', reject);
+        req.end(body);
+      });
+    const bytes = randomBytes(300_000);
+    const opened = await send('POST', '/v2/a/b/blobs/uploads/');
+    const first = await send('PATCH', opened.headers.location!, bytes.subarray(0, 100_000));
+    assert.equal(first.status, 202);
+    let over = false;
+    const stopped = rig.running.stop().then(() => {
+      over = true;
+    });
+    await sleep(200);
+    assert.equal(over, false);
+    const second = await send('PATCH', first.headers.location!, bytes.subarray(100_000));
+    assert.equal(second.status, 202);
+    const location = new URL(second.headers.location!, rig.url);
+    location.searchParams.set('digest', sha256(bytes));
+    const put = await send('PUT', location.href);
+    assert.equal(put.status, 201);
+    await stopped;
+    assert.equal((await rig.storage.statBlob(sha256(bytes)))!.size, bytes.length);
+    assert.equal(rig.log.at(-1)!.cutOff, 0);
+    agent.destroy();
+  });
+
+  test('what takes longer than the limit is cut off', async () => {
+    const rig = await lab.serve('shutdown: { timeout: 300ms }');
+    const req = request(`${rig.url}/v2/a/b/blobs/uploads/?digest=${sha256('x')}`, {
+      method: 'POST',
+      agent: false,
+      headers: { 'content-length': '10' },
+    });
+    req.on('error', () => {});
+    req.write('x');
+    await until(async () => (await ask(`${rig.url}/metrics`)).body.toString().includes('in_flight 2'));
+    const start = performance.now();
+    await rig.running.stop();
+    assert.ok(performance.now() - start < 3000);
+    assert.equal(rig.log.at(-1)!.cutOff, 1);
+    assert.equal(await rig.storage.statBlob(sha256('x')), undefined);
+  });
+});
+
+describe('TLS', () => {
+  const has = (tool: string): boolean => {
+    try {
+      execFileSync(tool, ['version'], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const skip = has('openssl') ? false : 'openssl is not installed';
+
+  function makeCertificate(name: string, subject: string, issuer?: string): void {
+    const path = (suffix: string): string => join(lab.directory, `${name}${suffix}`);
+    const signed =
+      issuer === undefined
+        ? []
+        : ['-CA', join(lab.directory, `${issuer}.pem`), '-CAkey', join(lab.directory, `${issuer}.key`)];
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-days',
+        '2',
+        '-subj',
+        `/CN=${subject}`,
+      ]
+        .concat(['-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', path('.key'), '-out', path('.pem')])
+        .concat(signed),
+      { stdio: 'ignore' },
+    );
+  }
+
+  const get = (url: string, options: object = {}): Promise<{ status: number; subject: string }> =>
+    new Promise((resolve, reject) => {
+      const req = tlsRequest(url, { agent: false, rejectUnauthorized: false, ...options }, (res) => {
+        const { subject } = (res.socket as import('node:tls').TLSSocket).getPeerCertificate();
+        res.resume().on('end', () => resolve({ status: res.statusCode!, subject: String(subject.CN) }));
+      });
+      req.on('error', reject);
+      req.end();
+    });
+
+  test('a certificate is served, replaced files are taken, half of a replacement is not', { skip }, async () => {
+    makeCertificate('first', 'first');
+    makeCertificate('second', 'second');
+    const use = (part: string, name: string): void =>
+      copyFileSync(join(lab.directory, `${name}.${part}`), join(lab.directory, `used.${part}`));
+    use('pem', 'first');
+    use('key', 'first');
+    const rig = await lab.serve('tls: { cert: used.pem, key: used.key }');
+    assert.deepEqual(await get(`${rig.url}/v2/`), { status: 200, subject: 'first' });
+    use('pem', 'second');
+    await until(() => rig.log.some(({ causeCode }) => causeCode === 'BAD_TLS_FILES'));
+    assert.equal((await get(`${rig.url}/v2/`)).subject, 'first');
+    use('key', 'second');
+    await until(() => rig.log.some(({ msg }) => msg === 'the TLS certificate was replaced'));
+    assert.equal((await get(`${rig.url}/v2/`)).subject, 'second');
+  });
+
+  test('TLS 1.1 is refused', { skip }, async () => {
+    makeCertificate('old', 'old');
+    const rig = await lab.serve('tls: { cert: old.pem, key: old.key }');
+    const socket = tlsConnect({
+      port: rig.port,
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1',
+      maxVersion: 'TLSv1.1',
+    });
+    const [error] = await once(socket, 'error');
+    assert.match(String(error.code), /SSL|PROTOCOL|ECONNRESET/);
+  });
+
+  test('clients show a certificate of the CA', { skip }, async () => {
+    makeCertificate('ca', 'ca');
+    makeCertificate('client', 'client', 'ca');
+    makeCertificate('server', 'server');
+    const rig = await lab.serve('tls: { cert: server.pem, key: server.key, clientCa: ca.pem }');
+    const { readFileSync } = await import('node:fs');
+    const pem = (name: string): object => ({
+      cert: readFileSync(join(lab.directory, `${name}.pem`)),
+      key: readFileSync(join(lab.directory, `${name}.key`)),
+    });
+    assert.equal((await get(`${rig.url}/v2/`, pem('client'))).status, 200);
+    await assert.rejects(get(`${rig.url}/v2/`));
+    await assert.rejects(get(`${rig.url}/v2/`, pem('server')));
+  });
+
+  test('files that do not belong together are told at the start', { skip }, async () => {
+    makeCertificate('a', 'a');
+    makeCertificate('b', 'b');
+    await assert.rejects(lab.serve('tls: { cert: a.pem, key: b.key }'), { code: 'BAD_TLS_FILES' });
+  });
+});
+
+describe('imago registry serve', () => {
+  const start = async (
+    ...flags: string[]
+  ): Promise<{ url: string; child: import('node:child_process').ChildProcess }> => {
+    const words = ['registry', 'serve', '--address', '127.0.0.1:0', '--storage', join(lab.directory, 'cli'), ...flags];
+    const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let text = '';
+    child.stdout!.on('data', (chunk) => (text += chunk));
+    await until(() => text.includes('\n'));
+    const { msg, url } = JSON.parse(text.split('\n')[0]!);
+    assert.equal(msg, 'listening');
+    return { url, child };
+  };
+
+  test('says where it listens, serves, and ends with 0 on SIGTERM', async () => {
+    const { url, child } = await start();
+    await pushImage(url, 'a/b', 'v1');
+    assert.equal((await ask(`${url}/v2/a/b/manifests/v1`)).status, 200);
+    child.kill('SIGTERM');
+    assert.deepEqual(await once(child, 'exit'), [0, null]);
+  });
+
+  test('a second signal ends it at once', async () => {
+    const { url, child } = await start();
+    const req = request(`${url}/v2/a/b/blobs/uploads/?digest=${sha256('x')}`, {
+      method: 'POST',
+      headers: { 'content-length': '5' },
+    });
+    req.on('error', () => {});
+    req.write('x');
+    await sleep(200);
+    child.kill('SIGINT');
+    await sleep(200);
+    assert.equal(child.exitCode, null);
+    child.kill('SIGINT');
+    assert.deepEqual(await once(child, 'exit'), [130, null]);
+  });
+
+  for (const [name, flags, words] of [
+    ['a bad flag', ['--address', 'nowhere'], /HOST:PORT/],
+    [
+      'a config file with a mistake',
+      ['--config', 'bad.yaml'],
+      /bad\.yaml:2:1: unknown setting 'adress': did you mean 'address'/,
+    ],
+    ['a config file that is not there', ['--config', 'none.yaml'], /none\.yaml/],
+    ['an htpasswd file with MD5 in it', ['--htpasswd', 'md5'], /htpasswd -B/],
+  ] as const) {
+    test(`${name} is told, and nothing is served`, async () => {
+      writeFileSync(join(lab.directory, 'bad.yaml'), 'storage: x\nadress: y\n');
+      writeFileSync(join(lab.directory, 'md5'), 'ann:$apr1$x$y\n');
+      const child = spawn(process.execPath, [MAIN, 'registry', 'serve', '--storage', 'x', ...flags], {
+        cwd: lab.directory,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      let text = '';
+      child.stderr.on('data', (chunk) => (text += chunk));
+      const [status] = await once(child, 'close');
+      assert.equal(status, 1);
+      assert.match(text, words);
+    });
+  }
+
+  test('an address that is taken is told', async () => {
+    const rig = await lab.serve();
+    await assert.rejects(lab.serve(`metrics: { address: "127.0.0.1:${rig.port}" }`), {
+      code: 'ADDRESS_IN_USE',
+    });
+  });
+});
