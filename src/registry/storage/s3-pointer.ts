@@ -35,15 +35,17 @@ export interface PointerRead {
   blob: Pointer | undefined;
 }
 
-/** Takes the place of a pointer whose blob was removed: S3's DELETE has no condition that all servers honour. */
-const GONE: Buffer = Buffer.from('gone\n');
+/** Begins what takes the place of a removed blob's pointer: S3's DELETE has no condition that all servers honour. */
+const GONE = 'gone ';
+/** Bytes; what takes the place of a pointer is smaller, and a pointer is larger. */
+const LEAST = 40;
 const MAGIC = 'imago-blob 1';
 /** The first line is never longer. */
 const HEAD = 200;
 
 /** Whether an object of this size may be a pointer: a listing tells so without reading it. */
 export function isPointerSize(size: number): boolean {
-  return size > GONE.length;
+  return size > LEAST;
 }
 
 export function pointerKey(digest: Digest): string {
@@ -59,7 +61,7 @@ export async function readPointer(
   const object = await bucket.read(key, options.head === true ? HEAD : undefined);
   if (object === undefined) return undefined;
   const { bytes, etag, modified } = object;
-  if (bytes.equals(GONE)) return { etag, blob: undefined };
+  if (bytes.length < LEAST && bytes.toString('latin1').startsWith(GONE)) return { etag, blob: undefined };
   const end = bytes.indexOf(10);
   const line = bytes.toString('latin1', 0, Math.max(0, end));
   const match = /^imago-blob 1 ([0-9a-f]{32}) ([0-9a-f]{16}) (\d{1,15}) (\d{1,6})$/.exec(line);
@@ -90,7 +92,8 @@ export async function writePointer(
 
 /** Marks a digest as removed, over the pointer that was read. */
 export async function writeGone(bucket: S3Bucket, key: string, before: PointerRead): Promise<void> {
-  await bucket.write(key, GONE, before.etag);
+  // Of two that remove the same, one is told that it did.
+  await bucket.write(key, Buffer.from(`${GONE}${randomHex(8)}\n`), before.etag);
 }
 
 /** All objects of an upload's data; those that were written by a request that died as well. */
