@@ -56,7 +56,7 @@ export function createHandler(options: HandlerOptions): RequestHandler {
 
 async function serve(exchange: Exchange, event: RequestEvent, options: HandlerOptions): Promise<void> {
   const { request } = exchange;
-  const route = parseRoute(event.path);
+  const route = parseRoute(event.path, event.method);
   noteRoute(event, route);
   const endPoint = endPointOf(route, request.method ?? '', options);
   if (options.authorize !== undefined) {

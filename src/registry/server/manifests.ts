@@ -17,7 +17,7 @@ import {
   writeTag,
 } from './manifest-store.ts';
 import { type Headers, isUnchanged, matchesEtag, sendBytes } from './responses.ts';
-import type { ManifestReference } from './route.ts';
+import { type ManifestReference, manifestUnknown } from './route.ts';
 
 /** `GET` and `HEAD`. What was pushed is answered, whatever `Accept` says: nothing is converted. */
 export async function getManifest(exchange: Exchange, repository: string, reference: ManifestReference): Promise<void> {
@@ -77,10 +77,6 @@ function manifestHeaders(found: FoundManifest): Headers {
     'Docker-Content-Digest': found.digest,
     ETag: `"${found.digest}"`,
   };
-}
-
-function manifestUnknown(reference: ManifestReference): WireFailure {
-  return new WireFailure(WIRE_ERRORS.manifestUnknown, 'the repository has no such manifest', { detail: reference });
 }
 
 function wantedTags({ query, registry }: Exchange, reference: ManifestReference): string[] {

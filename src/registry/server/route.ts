@@ -26,10 +26,10 @@ const MAX_COMPONENT = 200;
 
 /**
  * Finds the end point of a path (without query). Names are matched as they stand, so an encoded `..` or `/` is no name;
- * only the last part is decoded, since clients encode the colon of digests. Throws a `WireFailure` for a bad name, tag or
- * digest.
+ * only the last part is decoded, since clients encode the colon of digests. Throws a `WireFailure` for a bad name or
+ * digest, and for a bad tag: no manifest has one (404), nor can be given one by PUT (400).
  */
-export function parseRoute(path: string): Route {
+export function parseRoute(path: string, method = 'GET'): Route {
   if (path === '/v2/' || path === '/v2') return { name: 'base' };
   if (!path.startsWith('/v2/') || path.length > MAX_PATH) return { name: 'unknown' };
   if (path === '/v2/_catalog') return { name: 'catalog' };
@@ -38,7 +38,8 @@ export function parseRoute(path: string): Route {
   const kind = path.slice(kindStart + 1, last);
   const tail = path.slice(last + 1);
   const before = path.slice('/v2/'.length, Math.max(kindStart, 0));
-  if (kind === 'manifests') return { name: 'manifest', repository: nameOf(before), reference: referenceOf(tail) };
+  if (kind === 'manifests')
+    return { name: 'manifest', repository: nameOf(before), reference: referenceOf(tail, method) };
   if (kind === 'blobs' && tail === 'uploads') return { name: 'uploads', repository: nameOf(before) };
   if (kind === 'blobs') return { name: 'blob', repository: nameOf(before), digest: digestOf(tail) };
   if (kind === 'uploads' && before.endsWith('/blobs')) {
@@ -55,11 +56,12 @@ function nameOf(text: string): string {
   throw new WireFailure(WIRE_ERRORS.nameInvalid, 'invalid repository name', { detail: { name: text.slice(0, 300) } });
 }
 
-function referenceOf(text: string): ManifestReference {
+function referenceOf(text: string, method: string): ManifestReference {
   const reference = decode(text);
   if (isDigest(reference)) return { digest: reference };
   if (isTag(reference)) return { tag: reference };
   if (reference.includes(':')) throw badDigest(reference);
+  if (method !== 'PUT') throw manifestUnknown({ tag: reference.slice(0, 300) });
   throw new WireFailure(WIRE_ERRORS.tagInvalid, 'invalid tag', { detail: { tag: reference.slice(0, 300) } });
 }
 
@@ -74,6 +76,10 @@ export function badDigest(text: string): WireFailure {
   return new WireFailure(WIRE_ERRORS.digestInvalid, 'invalid digest: wanted sha256:<64 hex> or sha512:<128 hex>', {
     detail: { digest: text.slice(0, 300) },
   });
+}
+
+export function manifestUnknown(detail: object): WireFailure {
+  return new WireFailure(WIRE_ERRORS.manifestUnknown, 'the repository has no such manifest', { detail });
 }
 
 function uploadOf(id: string): string {
