@@ -289,6 +289,7 @@ export class FakeRegistry implements AsyncDisposable {
     const tagged = repository.tags.get(reference);
     const match = x.req.headers['if-match'];
     if (match !== undefined && match !== `"${tagged}"`) return this.#refuse(x, 412);
+    if (x.req.headers['if-none-match'] === '*' && tagged !== undefined) return this.#refuse(x, 412);
     const parsed = JSON.parse(body.toString()) as Record<string, { digest: string } | { digest: string }[] | undefined>;
     const algorithm = reference.startsWith('sha512:') ? 'sha512' : 'sha256';
     const digest = hash(body, algorithm);

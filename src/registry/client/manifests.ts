@@ -110,17 +110,15 @@ export async function putManifestBytes(
   reference: string,
   bytes: Uint8Array,
   mediaType: string,
-  options: { ifMatch?: string; answers?: readonly number[]; signal?: AbortSignal } = {},
+  options: { condition?: Record<string, string>; answers?: readonly number[]; signal?: AbortSignal } = {},
 ): Promise<{ status: number; digest: Digest; subject: Digest | undefined }> {
   checkReference(reference);
   const computed = digestOf(bytes, isDigest(reference) ? digestAlgorithm(reference) : 'sha256');
   if (isDigest(reference) && reference !== computed) throw otherDigest(place, reference, reference, computed);
-  const headers: Record<string, string> = { 'content-type': mediaType, 'content-length': String(bytes.length) };
-  if (options.ifMatch !== undefined) headers['if-match'] = options.ifMatch;
   const response = await place.transport.request({
     method: 'PUT',
     target: target(place, reference),
-    headers,
+    headers: { 'content-type': mediaType, 'content-length': String(bytes.length), ...options.condition },
     body: bytes,
     scopes: scopesFor(place, 'push'),
     answers: [200, 201, 202, ...(options.answers ?? [])],

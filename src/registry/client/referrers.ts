@@ -151,7 +151,7 @@ async function changeFallback(
     if (list === before.list) return;
     const bytes = encodeJson({ schemaVersion: 2, mediaType: MEDIA_TYPES.index, manifests: list });
     const answer = await putManifestBytes(place, tag, bytes, MEDIA_TYPES.index, {
-      ifMatch: before.etag,
+      condition: conditionOf(before),
       answers: [412],
       signal,
     });
@@ -166,6 +166,12 @@ async function changeFallback(
     got: `${MAX_CONFLICTS} tries`,
     remedy: 'push again',
   });
+}
+
+/** RFC 9110 §13.1: only where the index is still the one that was read. Registries without conditions ignore it. */
+function conditionOf({ digest, etag }: Fallback): Record<string, string> {
+  if (digest === undefined) return { 'if-none-match': '*' };
+  return etag === undefined ? {} : { 'if-match': etag };
 }
 
 async function tryDelete(place: Place, digest: Digest, signal: AbortSignal | undefined): Promise<void> {

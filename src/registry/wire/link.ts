@@ -9,14 +9,14 @@ export interface Link {
 const MAX_LINKS = 32;
 // One pass, no nested repetition: the header is somebody else's.
 const LINK = /<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:"[^"]*"|[^\s",;<>]*))?)*)/g;
-const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s",;<>]*))/i;
+const PARAMETER = /;\s*([\w!#$&+.^`|~*-]+)(?:\s*=\s*(?:"([^"]*)"|([^\s",;<>]*)))?/g;
 
 /** A Link header (RFC 8288 §3), several values included. What is malformed is left out; never throws. */
 export function parseLink(header: string): Link[] {
   const out: Link[] = [];
   for (const match of header.slice(0, 16 * 1024).matchAll(LINK)) {
-    const rel = REL.exec(match[2]!);
-    out.push({ url: match[1]!.trim(), rel: (rel?.[1] ?? rel?.[2] ?? '').toLowerCase() });
+    const rel = [...match[2]!.matchAll(PARAMETER)].find((parameter) => parameter[1]!.toLowerCase() === 'rel');
+    out.push({ url: match[1]!.trim(), rel: (rel?.[2] ?? rel?.[3] ?? '').toLowerCase() });
     if (out.length === MAX_LINKS) break;
   }
   return out;

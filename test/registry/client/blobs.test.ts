@@ -4,16 +4,14 @@ import { isImagoError } from '../../../src/core/errors.ts';
 import { noise } from '../../archive/lab.ts';
 import { FakeRegistry } from '../fake-registry.ts';
 import type { Fault } from '../faults.ts';
-import { openFake, sourceOf } from './quick.ts';
+import { collect, openFake, sourceOf } from './quick.ts';
 
 const LIMIT = { timeout: 20_000 };
 const BLOB = noise(1_000_000);
 const GET = { method: 'GET', path: /\/blobs\// };
 
-async function collect(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  for await (const part of source) parts.push(part);
-  return Buffer.concat(parts);
+async function bytesOf(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  return Buffer.concat(await collect(source));
 }
 
 interface Case {
@@ -100,7 +98,7 @@ for (const { name, faults, options, ranges, error, code } of CASES) {
     const digest = registry.putBlob('team/app', BLOB);
     for (const { fault, times } of faults) registry.fault(GET, fault, times);
     await using repository = openFake(registry);
-    const read = collect(repository.readBlob({ digest, size: BLOB.length }));
+    const read = bytesOf(repository.readBlob({ digest, size: BLOB.length }));
     if (code === undefined) assert.ok((await read).equals(BLOB));
     else {
       await assert.rejects(read, (thrown) => {
@@ -129,11 +127,11 @@ test('reading goes on from an offset, and a reader who leaves ends the connectio
   const digest = registry.putBlob('team/app', BLOB);
   await using repository = openFake(registry);
   const blob = { digest, size: BLOB.length };
-  const rest = await collect(repository.readBlob(blob, { offset: 999_000 }));
+  const rest = await bytesOf(repository.readBlob(blob, { offset: 999_000 }));
   assert.ok(rest.equals(BLOB.subarray(999_000)));
   assert.equal(registry.requests('GET', GET.path)[0]!.headers.range, 'bytes=999000-');
-  assert.equal((await collect(repository.readBlob(blob, { offset: BLOB.length }))).length, 0);
-  await assert.rejects(collect(repository.readBlob(blob, { offset: BLOB.length + 1 })), { code: 'SIZE_MISMATCH' });
+  assert.equal((await bytesOf(repository.readBlob(blob, { offset: BLOB.length }))).length, 0);
+  await assert.rejects(bytesOf(repository.readBlob(blob, { offset: BLOB.length + 1 })), { code: 'SIZE_MISMATCH' });
   registry.fault(GET, { endless: true });
   for await (const _ of repository.readBlob({ digest, size: 2 ** 40 })) break;
   await untilIdle(registry);
@@ -154,7 +152,7 @@ test('reading stops with its signal, in a stall and in a pause', LIMIT, async ()
   for (const fault of [{ stallAfter: 1000 }, { cutAfter: 1000 }]) {
     registry.fault(GET, fault);
     const signal = AbortSignal.timeout(100);
-    await assert.rejects(collect(repository.readBlob({ digest, size: BLOB.length }, { signal })), {
+    await assert.rejects(bytesOf(repository.readBlob({ digest, size: BLOB.length }, { signal })), {
       name: 'TimeoutError',
     });
   }
@@ -179,9 +177,9 @@ test('a foreign layer comes from the registry or not at all', LIMIT, async () =>
   const urls = [`${registry.url}/elsewhere`];
   const there = registry.putBlob('team/app', BLOB);
   const blob = { digest: there, size: BLOB.length, urls };
-  assert.ok((await collect(repository.readBlob(blob))).equals(BLOB));
+  assert.ok((await bytesOf(repository.readBlob(blob))).equals(BLOB));
   await repository.deleteBlob(there);
-  await assert.rejects(collect(repository.readBlob(blob)), { code: 'FOREIGN_LAYER' });
+  await assert.rejects(bytesOf(repository.readBlob(blob)), { code: 'FOREIGN_LAYER' });
   assert.equal(registry.count('GET', /elsewhere/), 0);
 });
 

@@ -20,3 +20,9 @@ export function sourceOf(bytes: Buffer, piece = 65_536): (offset: number) => Asy
     for (let at = offset; at < bytes.length; at += piece) yield bytes.subarray(at, at + piece);
   };
 }
+
+export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of source) items.push(item);
+  return items;
+}
