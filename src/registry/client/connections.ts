@@ -16,6 +16,7 @@ export class Connections implements Disposable {
   readonly #options: ClientOptions;
   readonly #agents = new Map<string, PlainAgent>();
   readonly #certificates = new Map<string, HostCertificates>();
+  readonly #retired: PlainAgent[] = [];
   /** Counts up when what is trusted changes. */
   generation = 0;
 
@@ -56,7 +57,11 @@ export class Connections implements Disposable {
     if (this.generation === 0) {
       this.generation = 1;
       // Connections in use end by themselves: they were trusted.
-      for (const key of this.#agents.keys()) if (key.startsWith('https:')) this.#agents.delete(key);
+      for (const [key, agent] of this.#agents) {
+        if (!key.startsWith('https:')) continue;
+        this.#agents.delete(key);
+        this.#retired.push(agent);
+      }
     }
     return true;
   }
@@ -73,7 +78,7 @@ export class Connections implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const agent of this.#agents.values()) agent.destroy();
+    for (const agent of [...this.#agents.values(), ...this.#retired]) agent.destroy();
     this.#agents.clear();
   }
 }

@@ -52,7 +52,8 @@ export class Endpoint {
   /** Sends a request with whatever credentials it takes, and again where that may help. Throws typed errors. */
   async send(request: RegistryRequest, tries: number, signal: AbortSignal | undefined): Promise<Arrival> {
     const { target, answers } = request;
-    let url = new URL(`https://${this.host.authority}/`);
+    const guess = new URL(`${this.host.scheme ?? 'https'}://${this.host.authority}/`);
+    let url = URL.parse(target, guess) ?? guess;
     const context = (): RequestContext => this.context(request, url);
     const rules = { tries: request.retry === false ? 1 : tries, answers, signal, context };
     return withRetries(this.#session, rules, async () => {
@@ -69,6 +70,7 @@ export class Endpoint {
       registry: this.host.name,
       reference,
       login: this.#offline,
+      proxied: this.#session.connections.proxy(url) !== undefined,
       secrets: this.authorizer.secrets(),
     };
   }

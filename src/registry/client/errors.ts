@@ -14,6 +14,8 @@ export interface RequestContext {
   about?: { method: string; url: URL };
   /** As the user calls it, where the caller said so. */
   reference?: string;
+  /** A proxy is in between: who does not answer may be the proxy. */
+  proxied?: boolean;
   /** Credentials are being tried out: a refusal is about them. */
   login?: boolean;
   /** What was sent and must not be shown, should the other end repeat it. */
@@ -24,6 +26,13 @@ export interface RequestContext {
 export const MAX_ERROR_BODY: number = 64 * 1024;
 
 const MAX_PAGE = 8192;
+const NO_CONNECTION: ReadonlySet<string> = new Set([
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
 const KNOWN_CODES: ReadonlySet<string> = new Set(Object.values(WIRE_ERRORS).map(({ code }) => code));
 
 /** The error of an answer whose status is none that the caller takes, with the registry's own words. */
@@ -63,6 +72,13 @@ export function describeBreak(error: unknown, context: RequestContext): unknown 
     new ImagoError(code, summary, { ...details, remedy });
   const tls = describeTlsError(error as NodeJS.ErrnoException, host);
   if (tls !== undefined) return make(tls.code, tls.summary, tls.remedy);
+  if (context.proxied && NO_CONNECTION.has(String(error.code))) {
+    return make(
+      'PROXY_FAILED',
+      `the proxy does not answer (${error.code})`,
+      'check HTTPS_PROXY, HTTP_PROXY and NO_PROXY',
+    );
+  }
   switch (error.code) {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':

@@ -18,6 +18,8 @@ export interface Host {
 }
 
 export const DOCKER_HUB = 'docker.io';
+/** Scheme, HOST[:PORT], path. */
+const LOCATION = /^(?:(https?):\/\/)?((?:\[[\da-fA-F:.]+\]|[^/?#@\s:[\]]+)(?::\d+)?)(?:\/([^?#\s]*))?$/;
 const DOCKER_HUB_API = 'registry-1.docker.io';
 
 /** The hosts of a registry in the order in which pulls try them: mirrors, then its own. Throws `BAD_REGISTRY`. */
@@ -41,7 +43,7 @@ export function mayBePlain(url: URL, insecure: boolean): boolean {
 }
 
 function hostAt(location: string, insecure: boolean, mirror: boolean): Host {
-  const match = /^(?:(https?):\/\/)?([^/?#@\s]+)(?:\/([^?#\s]*))?$/.exec(location);
+  const match = LOCATION.exec(location);
   const url = match === null ? undefined : URL.parse(`https://${match[2]}/`);
   if (!match || !url || url.pathname !== '/' || (!mirror && (match[1] ?? match[3]) !== undefined)) {
     throw new ImagoError('BAD_REGISTRY', `not a registry: ${JSON.stringify(location.slice(0, 200))}`, {

@@ -102,7 +102,8 @@ async function askServer(
   };
   // Anonymous requests have nothing to lose; credentials go to the realm and nowhere else.
   const rules = { method, insecure, answers: [], abroad: credentials === undefined };
-  const context = () => ({ ...request.context, method, url });
+  const proxied = session.connections.proxy(url) !== undefined;
+  const context = () => ({ ...request.context, method, url, proxied });
   return withRetries(session, { tries: session.timing.tries, answers: [], signal, context }, () =>
     followRedirects(url, rules, send),
   );

@@ -69,17 +69,19 @@ export class Authority {
     this.directory = directory;
     this.certificate = join(directory, 'ca.pem');
     const subject = ['-subj', '/CN=Test CA', '-days', '30'];
+    writeFileSync(join(directory, 'ca.cnf'), SETTINGS);
+    writeFileSync(join(directory, 'index.txt'), '');
     const extension = ['-addext', 'basicConstraints=critical,CA:TRUE'];
     this.#openssl('req', '-x509', '-keyout', 'ca-key.pem', '-out', 'ca.pem', ...NEW_KEY, ...subject, ...extension);
   }
 
-  /** PEM of a certificate and its key. `validity` are arguments of `openssl x509`. */
-  issue(name: string, hosts: string, validity: string[] = ['-days', '30']): { cert: string; key: string } {
+  /** Paths of a certificate and its key; from and to as YYYYMMDDHHMMSSZ. */
+  issue(name: string, hosts: string, from: string = NOW, to: string = FAR): { cert: string; key: string } {
     const request = ['-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`];
     this.#openssl('req', ...request, ...NEW_KEY);
     writeFileSync(join(this.directory, `${name}.ext`), `subjectAltName=${hosts}\n`);
-    const signing = ['-CA', 'ca.pem', '-CAkey', 'ca-key.pem', '-CAcreateserial', '-extfile', `${name}.ext`];
-    this.#openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.crt`, ...signing, ...validity);
+    const signing = ['-config', 'ca.cnf', '-extfile', `${name}.ext`, '-startdate', from, '-enddate', to];
+    this.#openssl('ca', '-batch', '-notext', '-in', `${name}.csr`, '-out', `${name}.crt`, ...signing);
     return { cert: join(this.directory, `${name}.crt`), key: join(this.directory, `${name}.key`) };
   }
 
@@ -88,4 +90,21 @@ export class Authority {
   }
 }
 
+const NOW = '20240101000000Z';
+const FAR = '20800101000000Z';
+/** `openssl ca` is the one command that makes certificates of any time. */
+const SETTINGS = `[ca]
+default_ca = test
+[test]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+certificate = ca.pem
+private_key = ca-key.pem
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+`;
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
