@@ -46,7 +46,7 @@ export interface PulledImage {
  */
 export async function pullImage(store: Store, name: string, options: PullOptions = {}): Promise<PulledImage> {
   const reference = parseReference(name);
-  const repository = openRepository(reference, clientOptions(options));
+  await using repository = openRepository(reference, clientOptions(options));
   return await pullReference(store, repository, reference, options);
 }
 
@@ -56,7 +56,7 @@ export async function pullAllTags(store: Store, name: string, options: PullOptio
   if (tag !== undefined || digest !== undefined) {
     throw new ImagoError('BAD_REFERENCE', "tag can't be used with --all-tags/-a", { got: JSON.stringify(name) });
   }
-  const repository = openRepository({ domain, path }, clientOptions(options));
+  await using repository = openRepository({ domain, path }, clientOptions(options));
   const tags: string[] = [];
   for await (const tag of repository.listTags()) tags.push(tag);
   const out: PulledImage[] = [];
@@ -87,10 +87,10 @@ async function pullReference(
   const wanted = digest ?? tag!;
   // The digest says all.
   const named: Reference = digest === undefined ? reference : { domain, path, digest };
-  options.onEvent?.({ type: 'image', repository: path, tag: wanted });
   const before = await findUnchanged(store, repository, formatReference(named), wanted, options);
   const pulled = before ?? (await fetchImage(store, repository, named, wanted, options));
   const { descriptor, changed } = pulled;
+  if (before !== undefined) options.onEvent?.({ type: 'image', repository: path, tag: wanted });
   options.onEvent?.({ type: 'done', reference: pulled.reference, digest: descriptor.digest, changed });
   return pulled;
 }
@@ -146,6 +146,7 @@ async function fetchImage(
       name,
       signal,
     });
+    onEvent?.({ type: 'image', repository: named.path, tag: wanted });
     const diffIds = image.config.rootfs.diff_ids;
     const layers = image.manifest.layers.map((descriptor, i) => ({ descriptor, diffId: diffIds[i]! }));
     const onStored = (digest: Digest): unknown => stored.add(digest);

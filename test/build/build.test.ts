@@ -309,7 +309,7 @@ describe('errors', () => {
       'a missing base',
       '\nFROM nowhere',
       'IMAGE_NOT_FOUND',
-      /base image nowhere is not in the store: 'imago import'/,
+      /base image nowhere is not in the store: 'imago pull'/,
       2,
     ],
     [

@@ -81,7 +81,7 @@ describe('run --rm in the foreground', { skip: skip ?? false }, () => {
     [['box', '/etc'], 126, /is a directory/],
     [['box', '/etc/passwd'], 126, /permission denied/],
     [['-u', 'nobody-here', 'box', 'id'], 125, /unable to find user nobody-here/],
-    [['no-image', 'id'], 125, /No such image: no-image:latest/],
+    [['--pull', 'never', 'no-image', 'id'], 125, /No such image: no-image:latest/],
     [['--network', 'mine', 'box', 'id'], 125, /network mine not found/],
     [['-v', '/etc/passwd:/tmp', 'box', 'id'], 125, /one is a directory, one is not/],
     [['-m', '1k', 'box', 'id'], 125, /at least 6m/],

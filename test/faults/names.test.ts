@@ -30,7 +30,7 @@ describe('an unknown image', () => {
   }
 
   test('imago run nosuch', { skip: process.geteuid?.() === 0 ? false : 'needs root' }, () =>
-    arena.refuses(['run', '--rm', 'nosuch', 'true'], { status: 125, says: UNKNOWN }),
+    arena.refuses(['run', '--rm', '--pull', 'never', 'nosuch', 'true'], { status: 125, says: UNKNOWN }),
   );
 
   test('imago inspect nosuch, in the words of Docker', () =>

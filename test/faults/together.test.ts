@@ -170,7 +170,7 @@ describe('two at once, where containers run', { skip: containers ?? false }, () 
       arena.ok(['rmi', 'busybox']);
       const [run, rmi] = await together(
         [
-          ['run', '--rm', 'doomed', 'sleep', '0.05'],
+          ['run', '--rm', '--pull', 'never', 'doomed', 'sleep', '0.05'],
           ['rmi', 'doomed'],
         ],
         delay,
