@@ -18,19 +18,20 @@ export class DirectoryContent implements ArchiveContent {
   }
 
   has(name: string): boolean {
-    return this.#find(name) !== undefined;
+    return this.find(name) !== undefined;
   }
 
   read(name: string): Uint8Array | undefined {
-    const region = this.#find(name);
+    const region = this.find(name);
     return region && readRegion(this.title, name, region);
   }
 
   ingest(store: Store, lease: Lease, name: string, wish: LayerWish): Promise<LayerResult> {
-    return ingestRegion(store, lease, this.title, name, this.#find(name), wish);
+    return ingestRegion(store, lease, this.title, name, this.find(name), wish);
   }
 
-  #find(name: string): Region | undefined {
+  /** Where a file lies; undefined where there is none. Throws `PATH_TRAVERSAL`. */
+  find(name: string): Region | undefined {
     const clean = cleanName(name);
     if (clean === undefined) return undefined;
     const path = join(this.#root, clean);

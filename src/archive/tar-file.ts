@@ -33,15 +33,16 @@ export class TarFileContent implements ArchiveContent {
   }
 
   read(name: string): Uint8Array | undefined {
-    const region = this.#find(name);
+    const region = this.find(name);
     return region && readRegion(this.title, name, region);
   }
 
   ingest(store: Store, lease: Lease, name: string, wish: LayerWish): Promise<LayerResult> {
-    return ingestRegion(store, lease, this.title, name, this.#find(name), wish);
+    return ingestRegion(store, lease, this.title, name, this.find(name), wish);
   }
 
-  #find(name: string): Region | undefined {
+  /** Where a member lies; undefined where there is none. Throws `ARCHIVE_SPARSE`. */
+  find(name: string): Region | undefined {
     const entry = this.#names.find(name);
     if (entry === undefined) return undefined;
     if (entry.sparse === undefined) return { path: this.#path, offset: entry.dataOffset, length: entry.dataSize };

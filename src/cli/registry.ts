@@ -152,6 +152,11 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image save'],
     load: () => import('./commands/save.ts'),
   },
+  copy: {
+    summary: 'Copy an image from one place to another, with the same digests',
+    group: 'registries',
+    load: () => import('./commands/copy.ts'),
+  },
   login: {
     summary: 'Log in to a registry',
     group: 'images',

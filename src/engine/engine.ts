@@ -10,6 +10,7 @@ import type { PullArtifactOptions, PulledArtifact } from './artifact-pull.ts';
 import type { ArtifactFile, PushArtifactOptions, PushedArtifact } from './artifact-push.ts';
 import type { BuildOptions, BuildResult } from './build.ts';
 import type { CommitRequest } from './commit.ts';
+import type { CopyOptions } from './copy.ts';
 import type { DiskUsage } from './disk-usage.ts';
 import type { HistoryStep } from './history.ts';
 import type { ImageRow, ListRowsOptions } from './images.ts';
@@ -78,6 +79,11 @@ export class Engine {
   /** Sends what a name stands for to the registry that the name says. See `pushName`. */
   async push(name: string, options: PushOptions = {}): Promise<PushedTag[]> {
     return (await import('./push.ts')).pushName(this.store, name, options);
+  }
+
+  /** From one place to another: registries, OCI layouts and archives, Docker archives, this store. See `copyImage`. */
+  async copy(from: string, to: string, options: Omit<CopyOptions, 'openStore'> = {}): Promise<Descriptor> {
+    return (await import('./copy.ts')).copyImage(from, to, { ...options, openStore: () => this.store });
   }
 
   async save(names: readonly string[], options: SaveOptions): Promise<SaveResult> {

@@ -72,15 +72,16 @@ function wantedForm(context: PushContext, { diffId, descriptor }: LayerToPush): 
   if (recompress === true) return compression ?? DEFAULT_FORM;
   const known = origins(store, diffId).find(({ digest }) => digest === descriptor.digest);
   const pulled = known !== undefined && known.form === undefined && known.repositories.length > 0;
-  if (descriptor.digest === diffId) {
-    if (pulled && compression === undefined) return undefined;
-    const form = compression ?? DEFAULT_FORM;
-    return form.kind === 'none' ? undefined : form;
-  }
+  if (descriptor.digest === diffId) return pulled && isPlain(compression) ? undefined : (compression ?? DEFAULT_FORM);
   // A push made it: it is nobody's digest but ours, and may change where the user asks for that.
   if (compression === undefined || known?.form === undefined || known.form === formatForm(compression))
     return undefined;
   return compression;
+}
+
+/** A tar that came from a registry stays one, unless it is to be compressed. */
+function isPlain(compression: CompressionForm | undefined): boolean {
+  return compression === undefined || compression.kind === 'none';
 }
 
 async function pushAsNamed(context: PushContext, { diffId, descriptor }: LayerToPush): Promise<void> {
