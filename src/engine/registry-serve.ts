@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isImagoError } from '../core/errors.ts';
 import { openRepository, type Repository } from '../registry/client/repository.ts';
 import { openTransport } from '../registry/client/transport.ts';
 import type { ClientOptions } from '../registry/client/types.ts';
@@ -66,8 +67,12 @@ function openUpstream(settings: ProxySettings): Upstream & { close(): void } {
     title: settings.url,
     headManifest: async (path, tag, asking) => (await at(path).headManifest(tag, asking))?.digest,
     async getManifest(path, digest, asking) {
-      const { bytes, mediaType } = await at(path).getManifest(digest, asking);
-      return { bytes, mediaType };
+      try {
+        return await at(path).getManifest(digest, asking);
+      } catch (error) {
+        if (isImagoError(error, 'MANIFEST_UNKNOWN')) return undefined;
+        throw error;
+      }
     },
     statBlob: (path, digest, asking) => at(path).headBlob(digest, asking),
     readBlob: (path, blob, asking) => at(path).readBlob(blob, asking),

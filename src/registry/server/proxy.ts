@@ -18,6 +18,8 @@ const PATIENCE_WITH_COPY_MS = 10_000;
 const PATIENCE_MS = 60_000;
 /** Upstream was not there: nobody asks again for so long, where a copy will do. */
 const DEAD_MS = 10_000;
+/** Codes that the client of `Upstream` throws where upstream answers, and says no. */
+const REFUSALS: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED']);
 const MAX_DOWNLOADS = 100;
 
 export interface ProxyOptions {
@@ -208,8 +210,10 @@ class Cache {
       upstream: upstream.title,
       ...about,
     });
-    this.#deadUntil = Date.now() + DEAD_MS;
+    const refused = isImagoError(error) && REFUSALS.has(error.code);
+    if (!refused) this.#deadUntil = Date.now() + DEAD_MS;
     if (hasCopy) return;
+    if (refused) throw new WireFailure(WIRE_ERRORS.denied, `${upstream.title} does not let this registry pull that`);
     const reason = isImagoError(error) ? error.message : 'no answer';
     throw new WireFailure(WIRE_ERRORS.unavailable, `${upstream.title} cannot be asked: ${reason}`, {
       headers: { 'Retry-After': '10' },

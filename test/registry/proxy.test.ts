@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { request } from 'node:http';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import type { Digest } from '../../src/core/digest.ts';
+import { serveRegistry } from '../../src/engine/registry-serve.ts';
+import { Log } from '../../src/registry/server/log.ts';
+import { createProxy } from '../../src/registry/server/proxy.ts';
+import type { RunningRegistry } from '../../src/registry/server/serve.ts';
+import type { Upstream } from '../../src/registry/server/upstream.ts';
+import { openFileStorage } from '../../src/registry/storage/files.ts';
+import type { RegistryStorage } from '../../src/registry/storage/storage.ts';
+import { ask, codeOf, pushImage, type Rig, ServeLab, sha256 } from './serve-lab.ts';
+
+const MEDIA_TYPE = 'application/vnd.oci.image.manifest.v1+json';
+
+let lab: ServeLab;
+before(() => {
+  lab = new ServeLab();
+});
+after(() => lab[Symbol.asyncDispose]());
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** An upstream in memory, that counts what it is asked and fails when told to. */
+class FakeUpstream implements Upstream {
+  readonly title: string = 'https://upstream.example';
+  readonly tags = new Map<string, Digest>();
+  readonly manifests = new Map<Digest, Buffer>();
+  readonly blobs = new Map<Digest, Buffer>();
+  readonly asked = { head: 0, manifest: 0, stat: 0, blob: 0 };
+  dead = false;
+  /** Milliseconds between two parts of a blob. */
+  pause = 0;
+  /** What is sent instead of a blob. */
+  lie: ((blob: Buffer) => Buffer) | undefined;
+
+  async headManifest(_repository: string, tag: string): Promise<Digest | undefined> {
+    this.asked.head++;
+    this.#live();
+    return this.tags.get(tag);
+  }
+
+  async getManifest(_repository: string, digest: Digest): Promise<{ bytes: Buffer; mediaType: string } | undefined> {
+    this.asked.manifest++;
+    this.#live();
+    const bytes = this.manifests.get(digest);
+    return bytes && { bytes, mediaType: MEDIA_TYPE };
+  }
+
+  async statBlob(_repository: string, digest: Digest): Promise<number | undefined> {
+    this.asked.stat++;
+    this.#live();
+    return this.blobs.get(digest)?.length;
+  }
+
+  async *readBlob(_repository: string, { digest }: { digest: Digest }): AsyncGenerator<Uint8Array> {
+    this.asked.blob++;
+    this.#live();
+    const blob = this.blobs.get(digest)!;
+    const sent = this.lie?.(blob) ?? blob;
+    for (let at = 0; at < sent.length; at += 65_536) {
+      if (this.pause > 0) await sleep(this.pause);
+      yield sent.subarray(at, at + 65_536);
+    }
+  }
+
+  add(tag: string, size: number): { layer: Buffer; digest: Digest; manifest: Buffer; manifestDigest: Digest } {
+    const layer = randomBytes(size);
+    const config = Buffer.from('{}');
+    const describe = (bytes: Buffer, mediaType: string): object => ({
+      mediaType,
+      digest: sha256(bytes),
+      size: bytes.length,
+    });
+    const manifest = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPE,
+        config: describe(config, 'application/vnd.oci.image.config.v1+json'),
+        layers: [describe(layer, 'application/vnd.oci.image.layer.v1.tar')],
+      }),
+    );
+    this.blobs.set(sha256(layer), layer);
+    this.blobs.set(sha256(config), config);
+    this.manifests.set(sha256(manifest), manifest);
+    this.tags.set(tag, sha256(manifest));
+    return { layer, digest: sha256(layer), manifest, manifestDigest: sha256(manifest) };
+  }
+
+  #live(): void {
+    if (this.dead) throw new Error('connect ECONNREFUSED');
+  }
+}
+
+describe('a pull-through cache', () => {
+  let upstream: FakeUpstream;
+  let storage: RegistryStorage;
+  let rig: Rig;
+  let count = 0;
+
+  async function serve(ttl = 0): Promise<void> {
+    upstream = new FakeUpstream();
+    storage = await openFileStorage(`${lab.directory}/cache-${count++}`);
+    const log = new Log({ format: 'json', write: () => {} });
+    const proxy = createProxy({ storage, upstream, log, ttl, spool: lab.directory, blobBytes: 1 << 30 });
+    rig = await lab.serve('readOnly: true', { storage, proxy });
+  }
+  beforeEach(() => serve());
+  const get = (path: string): ReturnType<typeof ask> => ask(`${rig.url}/v2/library/app/${path}`);
+  /** Keeping a blob goes on behind the answer. */
+  async function untilKept(digest: Digest): Promise<void> {
+    for (let i = 0; i < 500; i++) {
+      const link = `repositories/library/app/_blobs/${digest.replace(':', '/')}`;
+      if (await storage.readDocument(link)) return;
+      await sleep(10);
+    }
+    throw new Error('the blob was not kept');
+  }
+
+  test('manifest and blobs come from upstream once', async () => {
+    const { layer, digest, manifest, manifestDigest } = upstream.add('v1', 1_000_000);
+    for (let i = 0; i < 3; i++) {
+      const answer = await get('manifests/v1');
+      assert.equal(answer.status, 200);
+      assert.deepEqual(answer.body, manifest);
+      assert.equal(answer.headers['docker-content-digest'], manifestDigest);
+      assert.equal(answer.headers['content-type'], MEDIA_TYPE);
+      assert.deepEqual((await get(`blobs/${digest}`)).body, layer);
+      await untilKept(digest);
+    }
+    assert.deepEqual(upstream.asked, { head: 3, manifest: 1, stat: 1, blob: 1 });
+    assert.equal((await ask(`${rig.url}/v2/_catalog`)).body.toString().trim(), '{"repositories":["library/app"]}');
+  });
+
+  test('within the TTL a tag is not asked again', async () => {
+    await serve(60_000);
+    upstream.add('v1', 10);
+    for (let i = 0; i < 3; i++) assert.equal((await get('manifests/v1')).status, 200);
+    assert.equal(upstream.asked.head, 1);
+  });
+
+  test('a tag that moved upstream moves here', async () => {
+    upstream.add('v1', 10);
+    await get('manifests/v1');
+    const { manifest } = upstream.add('v1', 20);
+    assert.deepEqual((await get('manifests/v1')).body, manifest);
+    upstream.tags.delete('v1');
+    assert.equal((await get('manifests/v1')).status, 404);
+  });
+
+  test('a dead upstream: what is here is answered, what is not is 503 with the reason', async () => {
+    const { manifest, digest } = upstream.add('v1', 10);
+    const other = upstream.add('v2', 10);
+    await get('manifests/v1');
+    await get(`blobs/${digest}`);
+    await untilKept(digest);
+    upstream.dead = true;
+    assert.deepEqual((await get('manifests/v1')).body, manifest);
+    assert.equal((await get(`blobs/${digest}`)).status, 200);
+    const { head } = upstream.asked;
+    assert.equal((await get('manifests/v1')).status, 200);
+    assert.equal(upstream.asked.head, head, 'not asked again at once');
+    for (const path of ['manifests/v2', `manifests/${other.manifestDigest}`, `blobs/${other.digest}`]) {
+      const answer = await get(path);
+      assert.equal(answer.status, 503);
+      assert.equal(codeOf(answer), 'UNAVAILABLE');
+      assert.match(answer.body.toString(), /upstream\.example/);
+    }
+  });
+
+  test('what upstream does not have is 404', async () => {
+    for (const [path, code] of [
+      ['manifests/none', 'MANIFEST_UNKNOWN'],
+      [`manifests/${sha256('none')}`, 'MANIFEST_UNKNOWN'],
+      [`blobs/${sha256('none')}`, 'BLOB_UNKNOWN'],
+    ] as const) {
+      const answer = await get(path);
+      assert.equal(answer.status, 404);
+      assert.equal(codeOf(answer), code);
+    }
+  });
+
+  test('many clients, quick and slow ones, share one download', async () => {
+    const { layer, digest } = upstream.add('v1', 3_000_000);
+    upstream.pause = 5;
+    const bodies = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => {
+        await sleep(i * 10);
+        return (await get(`blobs/${digest}`)).body;
+      }),
+    );
+    for (const body of bodies) assert.ok(body.equals(layer));
+    assert.equal(upstream.asked.blob, 1);
+    await untilKept(digest);
+  });
+
+  test('the download goes on when its client goes away', async () => {
+    const { digest } = upstream.add('v1', 3_000_000);
+    upstream.pause = 5;
+    await new Promise<void>((resolve) => {
+      const req = request(`${rig.url}/v2/library/app/blobs/${digest}`, { agent: false }, (res) => {
+        res.once('data', () => {
+          res.destroy();
+          resolve();
+        });
+        res.on('error', () => {});
+      });
+      req.on('error', () => {});
+      req.end();
+    });
+    await untilKept(digest);
+    assert.equal((await get(`blobs/${digest}`)).status, 200);
+    assert.equal(upstream.asked.blob, 1);
+  });
+
+  for (const [name, lie] of [
+    ['other bytes', (blob: Buffer) => Buffer.alloc(blob.length)],
+    ['too few bytes', (blob: Buffer) => blob.subarray(0, -1)],
+    ['too many bytes', (blob: Buffer) => Buffer.concat([blob, Buffer.alloc(1)])],
+    ['nothing', () => Buffer.alloc(0)],
+  ] as const) {
+    test(`an upstream that sends ${name}: no client sees a whole blob, and nothing is kept`, async () => {
+      const { digest, layer } = upstream.add('v1', 200_000);
+      upstream.lie = lie;
+      const answer = await get(`blobs/${digest}`).catch((error: NodeJS.ErrnoException) => error.code);
+      assert.ok(answer === 'ECONNRESET' || (typeof answer === 'object' && answer.status >= 500), String(answer));
+      await sleep(100);
+      assert.equal(await storage.statBlob(digest), undefined);
+      assert.deepEqual((await storage.listUploads()).uploads, []);
+      upstream.lie = undefined;
+      assert.ok((await get(`blobs/${digest}`)).body.equals(layer), 'the next try is a new one');
+      await untilKept(digest);
+    });
+  }
+
+  test('a blob larger than the limit is refused', async () => {
+    upstream.statBlob = async () => 2 ** 40;
+    const answer = await get(`blobs/${sha256('large')}`);
+    assert.equal(answer.status, 403);
+    assert.equal(upstream.asked.blob, 0);
+  });
+
+  test('pushes are refused in words', async () => {
+    const answer = await ask(`${rig.url}/v2/library/app/blobs/uploads/`, { method: 'POST' });
+    assert.equal(answer.status, 405);
+    assert.equal(codeOf(answer), 'UNSUPPORTED');
+  });
+
+  test('nothing stays in the spool', async () => {
+    const { digest } = upstream.add('v1', 1_000_000);
+    await get(`blobs/${digest}`);
+    await untilKept(digest);
+    assert.deepEqual(
+      readdirSync(lab.directory).filter((name) => name.startsWith('imago-spool')),
+      [],
+    );
+  });
+});
+
+describe('--proxy, over sockets and with the real client', () => {
+  let origin: Rig;
+  let cache: RunningRegistry;
+  before(async () => {
+    lab.htpasswd({ cache: 'secret' }, 'upstream-users');
+    lab.file('password', 'secret\n');
+    origin = await lab.serve('auth: { htpasswd: upstream-users }');
+    const settings = `proxy: { url: "${origin.url}", username: cache, passwordFile: password, ttl: 0s, spool: . }`;
+    cache = await serveRegistry({
+      config: lab.file('proxy.yaml', settings),
+      storage: `${lab.directory}/proxied`,
+      address: '127.0.0.1:0',
+      write: () => {},
+    });
+  });
+  after(() => cache?.stop());
+
+  test('an image is pulled through, with the credentials of the settings, and stays when upstream is gone', async () => {
+    const image = await pushImage(origin.url, 'team/app', 'v1', { size: 5_000_000, user: 'cache:secret' });
+    const get = (path: string): ReturnType<typeof ask> => ask(`${cache.url}/v2/team/app/${path}`);
+    const pull = async (): Promise<void> => {
+      assert.ok((await get('manifests/v1')).body.equals(image.manifest));
+      assert.ok((await get(`manifests/${image.manifestDigest}`)).body.equals(image.manifest));
+      assert.ok((await get(`blobs/${image.digest}`)).body.equals(image.layer));
+    };
+    await pull();
+    assert.equal((await get('manifests/none')).status, 404);
+    assert.equal((await get(`manifests/${sha256('none')}`)).status, 404);
+    assert.equal((await get(`blobs/${sha256('none')}`)).status, 404);
+    await sleep(300);
+    await origin.running.stop();
+    await pull();
+    assert.equal((await get('manifests/v2')).status, 503);
+  });
+});
