@@ -134,8 +134,11 @@ function bindBuiltins(): Plugin {
   const prefix = '\0builtin:';
   return {
     name: 'bind-builtins',
-    resolveId: (source, _importer, { kind }) =>
-      kind === 'import-statement' && isBuiltin(source) ? { id: prefix + source, moduleSideEffects: false } : null,
+    // The bundler's own helpers run before everything else, these modules among it.
+    resolveId: (source, importer, { kind }) =>
+      kind === 'import-statement' && isBuiltin(source) && importer?.startsWith('\0rolldown/') !== true
+        ? { id: prefix + source, moduleSideEffects: false }
+        : null,
     load(id) {
       if (!id.startsWith(prefix)) return null;
       const name = id.slice(prefix.length);
