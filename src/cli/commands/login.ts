@@ -1,5 +1,6 @@
 import { ImagoError, isImagoError } from '../../core/errors.ts';
 import { findLogin, type LoginResult, logIn } from '../../engine/login.ts';
+import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { promptLine } from '../prompt.ts';
 
@@ -12,7 +13,7 @@ export const command: Command = {
   description:
     "Shows the credentials to the registry and keeps them in Docker's config.json, or in the helper that it names.\nWithout SERVER the registry is Docker Hub.",
   options: {
-    insecure: { type: 'boolean', help: 'Take plain HTTP and unknown certificates' },
+    insecure: INSECURE,
     password: {
       type: 'string',
       short: 'p',
@@ -25,12 +26,11 @@ export const command: Command = {
   args: { min: 0, max: 1 },
   complete: 'none',
   async run(context) {
-    const { args, options, stdout, stderr, signal } = context;
-    const [server] = args;
+    const { args, stdout, stderr } = context;
     const given = await givenCredentials(context);
-    const client = { insecure: options.insecure === true, signal };
     const result =
-      (await useStored(context, given)) ?? (await logIn(server, await completeCredentials(context, given), client));
+      (await useStored(context, given)) ??
+      (await logIn(args[0], await completeCredentials(context, given), registryOptions(context)));
     if (result.place.kind === 'file') stderr.write(unencrypted(result.place.path));
     stdout.write('Login Succeeded\n');
     return 0;
@@ -67,8 +67,8 @@ async function givenCredentials(context: CommandContext): Promise<Given> {
 /** Nothing was given, and something is stored: that is tried first, as Docker does. */
 async function useStored(context: CommandContext, given: Given): Promise<LoginResult | undefined> {
   if (given.username !== undefined || given.password !== undefined) return undefined;
-  const { args, options, stdout, stderr, signal } = context;
-  const client = { insecure: options.insecure === true, signal };
+  const { args, stdout, stderr } = context;
+  const client = registryOptions(context);
   const stored = await findLogin(args[0], client);
   if (stored === undefined) return undefined;
   stdout.write('Authenticating with existing credentials...\n');

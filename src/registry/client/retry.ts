@@ -50,11 +50,3 @@ export function triesFor(error: unknown, timing: Timing): number {
   // llhttp's errors: what came was no HTTP, or was cut off in the middle.
   return code === 'HPE_INVALID_EOF_STATE' ? timing.tries : 1;
 }
-
-/** Nobody answers there: another host may. */
-export function isDeadHost(error: unknown): boolean {
-  const code = String((error as NodeJS.ErrnoException).code ?? '');
-  return /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ECONNRESET|ERR_PROXY_TUNNEL|STALLED)$/.test(
-    code,
-  );
-}

@@ -9,8 +9,11 @@ import { openSession, type Session } from './session.ts';
 import { showUrl } from './shown-url.ts';
 import type { ClientOptions, RegistryRequest, RegistryResponse, Transport } from './types.ts';
 
-/** What a mirror may answer for: content, not lists, which a cache has only in parts. */
-const CONTENT = /^\/v2\/.+\/(?:manifests|blobs)\/[^/]+$/;
+/**
+ * What a mirror may answer for: content, not lists, which a cache has only in parts; and not whether there is a blob,
+ * which is a pusher's question.
+ */
+const CONTENT = /^(?:(?:GET|HEAD) \/v2\/.+\/manifests\/|GET \/v2\/.+\/blobs\/)[^/]+$/;
 
 /**
  * Opens a registry as references name it: docker.io, localhost:5000. Nothing is sent yet. Dispose it to close its
@@ -73,8 +76,7 @@ class HttpTransport implements Transport {
 
   /** Mirrors first, those that failed lately last: they may still be better than a dead registry. */
   #order(request: RegistryRequest): Endpoint[] {
-    const reads = request.method === 'GET' || request.method === 'HEAD';
-    if (!reads || !CONTENT.test(request.target) || !isPull(request.scopes ?? [])) return [this.#origin];
+    if (!CONTENT.test(`${request.method} ${request.target}`) || !isPull(request.scopes ?? [])) return [this.#origin];
     const awake = this.#mirrors.filter((mirror) => !mirror.rests);
     return [...awake, this.#origin, ...this.#mirrors.filter((mirror) => mirror.rests)];
   }

@@ -63,8 +63,8 @@ export interface RegistryRequest {
   /** A function makes the body anew for each try; the length goes into `headers`. */
   body?: Uint8Array | (() => AsyncIterable<Uint8Array>);
   /**
-   * Distribution token scopes: `repository:library/debian:pull,push`. A GET or HEAD below /v2/ whose scopes are all
-   * `pull` may be answered by a mirror.
+   * Distribution token scopes: `repository:library/debian:pull,push`. A GET of a blob, a GET or HEAD of a manifest, may
+   * be answered by a mirror where all scopes are `pull`.
    */
   scopes?: readonly string[];
   /** Statuses that are answers; any other becomes a typed error with the registry's own words. */

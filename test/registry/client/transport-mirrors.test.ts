@@ -89,6 +89,7 @@ describe('mirrors', { timeout: 30_000 }, () => {
     for (const request of [
       { ...PULL, scopes },
       { ...PULL, scopes: [] },
+      { ...PULL, target: '/v2/library/a/blobs/uploads/' },
       { ...PULL, method: 'DELETE' },
       { ...PULL, method: 'PUT', target: '/v2/library/a/manifests/x' },
       { ...PULL, target: '/v2/library/a/tags/list' },
@@ -97,7 +98,13 @@ describe('mirrors', { timeout: 30_000 }, () => {
     ] as RegistryRequest[]) {
       assert.equal(await pull(transport, request), 'itself');
     }
-    assert.equal(mirror.requests.length, 0);
+    for (const [target, asked] of [
+      ['/v2/library/a/blobs/x', 0],
+      ['/v2/library/a/manifests/x', 1],
+    ] as const) {
+      await transport.request({ ...PULL, method: 'HEAD', target });
+      assert.equal(mirror.requests.length, asked);
+    }
   });
 
   test('below a prefix, with the scopes to match; credentials are not shared', async () => {
