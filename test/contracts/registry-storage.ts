@@ -117,6 +117,42 @@ function documentContract(pair: Pair): void {
     assert.equal((await both[0].readDocument('cas/count'))?.bytes.toString(), '12');
   });
 
+  it('deletes the version that was seen, and no later one, though both say the same', async () => {
+    const [here, there] = pair();
+    const first = await here.writeDocument('del/a', Buffer.from('same'));
+    const second = await there.writeDocument('del/a', Buffer.from('same'));
+    assert.notEqual(first, second);
+    await rejects(here.deleteDocument('del/a', { expect: first }), 'STORAGE_CONFLICT');
+    assert.deepEqual(await listAll(here, 'del/', 10), ['del/a']);
+    assert.equal(await here.deleteDocument('del/a', { expect: second }), true);
+    assert.equal(await there.deleteDocument('del/a', { expect: second }), false);
+    assert.equal(await there.deleteDocument('del/a'), false);
+    assert.equal(await there.readDocument('del/a'), undefined);
+    assert.deepEqual(await listAll(there, 'del/', 10), []);
+    await rejects(here.writeDocument('del/a', Buffer.from('x'), { expect: second }), 'STORAGE_CONFLICT');
+    const results = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, i) =>
+        pair()[i % 2]!.writeDocument('del/a', Buffer.from('new'), { expect: 'absent' }),
+      ),
+    );
+    assert.equal(results.filter((result) => result.status === 'fulfilled').length, 1);
+    assert.equal((await there.readDocument('del/a'))?.bytes.toString(), 'new');
+  });
+
+  it('deletes or replaces one version, never both', async () => {
+    const [here, there] = pair();
+    for (let round = 0; round < 10; round++) {
+      const version = await here.writeDocument('del/race', Buffer.from('old'));
+      const [deleted, written] = await Promise.allSettled([
+        here.deleteDocument('del/race', { expect: version }),
+        there.writeDocument('del/race', Buffer.from('new'), { expect: version }),
+      ]);
+      const now = (await here.readDocument('del/race'))?.bytes.toString();
+      assert.notEqual(deleted.status, written.status);
+      assert.equal(now, written.status === 'fulfilled' ? 'new' : undefined);
+    }
+  });
+
   it('refuses keys that could lead elsewhere', async () => {
     const [here] = pair();
     const bad = [

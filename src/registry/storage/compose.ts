@@ -12,7 +12,7 @@ export function composeStorage({ documents, blobs, uploads, ...rest }: StoragePa
     ...rest,
     readDocument: (key) => documents.readDocument(key),
     writeDocument: (key, bytes, options) => documents.writeDocument(key, bytes, options),
-    deleteDocument: (key) => documents.deleteDocument(key),
+    deleteDocument: (key, options) => documents.deleteDocument(key, options),
     listDocuments: (prefix, options) => documents.listDocuments(prefix, options),
     statBlob: (digest) => blobs.statBlob(digest),
     openBlob: (digest, range) => blobs.openBlob(digest, range),

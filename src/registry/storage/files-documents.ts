@@ -70,10 +70,12 @@ export class FileDocuments implements DocumentStorage {
     return written.version;
   }
 
-  async deleteDocument(key: string): Promise<boolean> {
+  async deleteDocument(key: string, options: { expect?: Version } = {}): Promise<boolean> {
     const path = this.#path(key);
     const trash = this.#area.temporary();
     const there = await this.#area.exclusive(() => {
+      const version = options.expect === undefined ? undefined : versionAt(path);
+      if (version !== undefined && version !== options.expect) throw conflict(key);
       try {
         renameSync(path, trash);
         rmSync(trash);

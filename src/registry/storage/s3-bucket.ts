@@ -2,7 +2,6 @@ import type { Readable } from 'node:stream';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
-  HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
@@ -78,16 +77,6 @@ export class S3Bucket {
       throw this.#explain(error, 'read', key);
     }
     return { bytes: Buffer.concat(chunks), etag: answer.etag, modified: answer.modified };
-  }
-
-  async has(key: string): Promise<boolean> {
-    try {
-      await this.#client.send(new HeadObjectCommand(this.#target(key)));
-      return true;
-    } catch (error) {
-      if (isMissing(error)) return false;
-      throw this.#explain(error, 'read', key);
-    }
   }
 
   /** Its body is a stream that the caller ends or destroys. Undefined where there is no such object. */

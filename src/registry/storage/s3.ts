@@ -19,7 +19,7 @@ const PARTS_UNDERWAY = 16;
  *
  * ```
  * PREFIX/version           format
- * PREFIX/documents/KEY     documents: links, tags, records
+ * PREFIX/documents/KEY     a line of its own, then the document: links, tags, records; or deleted
  * PREFIX/blobs/ALG/HEX     pointer: size, and the names of the parts or, up to 64 KiB, the bytes; or 'gone'
  * PREFIX/data/ID/PART      bytes of a blob, 5 MiB each, written once; ID is the upload's
  * PREFIX/uploads/ID        record of an upload: parts so far, and the last bytes

@@ -1,9 +1,6 @@
 import type { Digest } from '../../core/digest.ts';
 
-/**
- * Opaque. Equal versions of a document have the same bytes; equal versions of a blob are the same bytes of the same
- * publishing.
- */
+/** Opaque; two versions of a document or a blob are the same bytes of the same write where these are equal. */
 export type Version = string;
 
 /** Bytes of a document. */
@@ -62,8 +59,8 @@ export interface DocumentStorage {
    * (`'absent'`); otherwise throws `STORAGE_CONFLICT` and changes nothing.
    */
   writeDocument(key: string, bytes: Uint8Array, options?: { expect?: Version | 'absent' }): Promise<Version>;
-  /** False where there was none. */
-  deleteDocument(key: string): Promise<boolean>;
+  /** False where there was none. With `expect`, `STORAGE_CONFLICT` where it is another version by now. */
+  deleteDocument(key: string, options?: { expect?: Version }): Promise<boolean>;
   /**
    * Keys that begin with `prefix` (which ends with '/', or is empty), all depths, after the key `after`, at most `limit`
    * (≤ 1000). What is there all the while is listed once, whatever is written meanwhile.
