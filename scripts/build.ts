@@ -3,7 +3,7 @@
  *
  * dist/ is flat, so that a chunk finds workers and other chunks beside itself (src/system/worker-url.ts):
  * cli.cjs (src/cli/start.ts), main.js and one chunk a command, index.js (the library), one file for each
- * *-worker.ts, shared chunks named by their content, types/ with --types, and .stamp.
+ * *-worker.ts, shared chunks named by their content, THIRD-PARTY.txt, types/ with --types, and .stamp.
  *
  * Safe at any moment: a file is renamed into place, chunks before the entries that name them, and chunks of earlier
  * builds stay for an hour (but with --clean), since a command that runs from them may still load one. Builds at once
@@ -30,6 +30,7 @@ import { basename, join, relative } from 'node:path';
 import { build, type Plugin } from 'rolldown';
 import { lockSync } from '../src/system/files.ts';
 import { reachable, readImports } from './imports.ts';
+import { listThirdParty } from './third-party.ts';
 
 const ROOT: string = join(import.meta.dirname, '..');
 const DIST: string = join(ROOT, 'dist');
@@ -98,7 +99,7 @@ async function bundle(dir: string): Promise<void> {
   await build({
     ...shared,
     input,
-    plugins: [bindBuiltins(), escapeText()],
+    plugins: [bindBuiltins(), escapeText(), listThirdParty()],
     treeshake: { propertyReadSideEffects: false },
     output: {
       dir,

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { ImagoError } from '../../core/errors.ts';
 import { WorkerPool } from '../../system/worker-pool.ts';
 import { workerUrl } from '../../system/worker-url.ts';
@@ -110,11 +110,4 @@ export class PasswordFile {
 function decoy(users: ReadonlyMap<string, string>): string {
   const sample = users.values().next().value ?? '$2y$10$';
   return `${sample.slice(0, 7)}${'.'.repeat(53)}`;
-}
-
-/** Compares two secrets of any length in a time that tells nothing of where they differ. */
-export function sameSecret(a: string, b: string): boolean {
-  const key = randomBytes(32);
-  const hash = (text: string): Buffer => createHmac('sha256', key).update(text).digest();
-  return timingSafeEqual(hash(a), hash(b));
 }
