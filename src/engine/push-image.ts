@@ -32,11 +32,15 @@ export async function pushImage(context: PushContext, image: Image, tag: string 
   return manifest;
 }
 
-async function pushLayers(context: PushContext, { manifest, diffIds }: Image): Promise<Descriptor[]> {
-  const { onEvent } = context;
+async function pushLayers(
+  context: PushContext,
+  { descriptor: { digest }, manifest, diffIds }: Image,
+): Promise<Descriptor[]> {
+  const { store, onEvent } = context;
+  const ours = isOurs(store.readBlob(digest));
   const unique = new Map<string, LayerToPush>();
   const keys = manifest.layers.map((descriptor, i) => {
-    const layer = { descriptor, diffId: diffIds[i]! };
+    const layer = { descriptor, diffId: diffIds[i]!, ours };
     const key = `${layer.diffId} ${descriptor.digest}`;
     if (!unique.has(key)) unique.set(key, layer);
     return key;
@@ -62,6 +66,11 @@ async function pushLayers(context: PushContext, { manifest, diffIds }: Image): P
     const result = byKey.get(key)!;
     return result.digest === own.digest ? own : { ...own, ...result };
   });
+}
+
+/** Nobody else writes JSON as Imago does: a manifest that came from others has a digest that others know. */
+function isOurs(bytes: Uint8Array): boolean {
+  return Buffer.compare(encodeJson(JSON.parse(Buffer.from(bytes).toString())), bytes) === 0;
 }
 
 /** A config, or a part of an artifact: what has one form only. */

@@ -33,6 +33,8 @@ export interface LayerToPush {
   diffId: Digest;
   /** As the manifest names it. */
   descriptor: Descriptor;
+  /** Imago wrote the manifest: its digest is nobody's but ours. */
+  ours: boolean;
 }
 
 /**
@@ -67,24 +69,30 @@ function note(store: Store, target: Repository, diffId: Digest, layer: Descripto
 }
 
 /** Undefined: the very bytes that the manifest names. */
-function wantedForm(context: PushContext, { diffId, descriptor }: LayerToPush): CompressionForm | undefined {
+function wantedForm(context: PushContext, { diffId, descriptor, ours }: LayerToPush): CompressionForm | undefined {
   const { store, compression, recompress } = context;
   if (recompress === true) return compression ?? DEFAULT_FORM;
   const known = origins(store, diffId).find(({ digest }) => digest === descriptor.digest);
   const pulled = known !== undefined && known.form === undefined && known.repositories.length > 0;
-  if (descriptor.digest === diffId) return pulled && isPlain(compression) ? undefined : (compression ?? DEFAULT_FORM);
+  if (descriptor.digest === diffId) {
+    const stays = (pulled || !ours) && isPlain(compression);
+    return stays ? undefined : (compression ?? DEFAULT_FORM);
+  }
   // A push made it: it is nobody's digest but ours, and may change where the user asks for that.
   if (compression === undefined || known?.form === undefined || known.form === formatForm(compression))
     return undefined;
   return compression;
 }
 
-/** A tar that came from a registry stays one, unless it is to be compressed. */
+/** The user does not ask for compression. */
 function isPlain(compression: CompressionForm | undefined): boolean {
   return compression === undefined || compression.kind === 'none';
 }
 
-async function pushAsNamed(context: PushContext, { diffId, descriptor }: LayerToPush): Promise<void> {
+async function pushAsNamed(
+  context: PushContext,
+  { diffId, descriptor }: Pick<LayerToPush, 'diffId' | 'descriptor'>,
+): Promise<void> {
   if (await isThere(context, diffId, descriptor.digest)) return;
   await upload(context, diffId, descriptor);
 }

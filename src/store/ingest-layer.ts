@@ -96,7 +96,7 @@ function mustKeep(store: Store, lease: Lease, options: IngestLayerOptions): bool
 }
 
 /** From a source that is there for one reading. */
-export async function ingestOnce(
+async function ingestOnce(
   store: Store,
   lease: Lease,
   source: Exclude<LayerSource, LayerDownload>,
@@ -143,8 +143,13 @@ export function publishLayer(
   if (!store.hasBlob(diffId)) ingest.publishBlob(FILES.tar, diffId);
   if (!existed) publishLayerFiles(store, ingest, diffId);
   const result: LayerResult = { diffId, tarSize, facts, existed };
-  if (done.compression === 'none') return result;
   const { digest, size } = done.source;
+  if (done.compression === 'none') {
+    // That a registry has the tar as it is tells a push to leave it so.
+    const { mediaType = MEDIA_TYPES.layer, repository } = options;
+    if (repository !== undefined) addOrigin(store, diffId, { digest, size, mediaType, repository });
+    return result;
+  }
   const mediaType = options.mediaType ?? (done.compression === 'gzip' ? MEDIA_TYPES.layerGzip : MEDIA_TYPES.layerZstd);
   if (done.keep) {
     lease.add(digest);
