@@ -70,9 +70,10 @@ function isHere(store: Store, lease: Lease, { descriptor, diffId }: WantedLayer,
   return store.hasBlob(descriptor.digest);
 }
 
-/** An uncompressed layer's bytes are the tar itself: there is nothing to remember but where they are. */
 function noteOrigin(store: Store, repository: Repository, { descriptor, diffId }: WantedLayer): void {
   const { digest, size, mediaType } = descriptor;
+  // An uncompressed layer's bytes are the tar itself.
+  if (digest === diffId) return;
   addOrigin(store, diffId, { digest, size, mediaType, repository: repository.name });
 }
 

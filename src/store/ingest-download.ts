@@ -1,21 +1,20 @@
-import { ImagoError } from '../core/errors.ts';
+import { ImagoError, isImagoError } from '../core/errors.ts';
 import { Ingest } from './ingest.ts';
 import {
   composeJob,
   type IngestLayerOptions,
-  ingestOnce,
   type LayerDownload,
   type LayerResult,
   publishLayer,
 } from './ingest-layer.ts';
 import { FILES, type IngestJob } from './layer-job.ts';
-import { runStream } from './layer-source.ts';
+import { runHere, runStream } from './layer-source.ts';
 import type { Lease } from './lease.ts';
 import { Partial } from './partials.ts';
 import type { Store } from './store.ts';
 
 /** Smaller ones are quicker fetched again than kept account of. */
-const LARGE = 1024 * 1024;
+const LARGE = 512 * 1024;
 /** A tar up to this size may be packed as tightly as can be; beyond, `MOST_RATIO` times its compressed size is enough. */
 const HARMLESS = 2 ** 30;
 /** gzip ends at 1032. Gigabytes of nothing but zeros exist in no image that somebody made on purpose. */
@@ -34,7 +33,7 @@ export async function ingestDownload(
   const { digest, size } = given.expect ?? {};
   if (digest === undefined || size === undefined) throw new Error('a download needs its digest and its size');
   const options = { ...given, largest: largestTar(size) };
-  if (size < LARGE) return await ingestOnce(store, lease, source.openAt(0), options);
+  if (size < LARGE) return await ingestSmall(store, lease, source, options);
   // Somebody else who downloads the same keeps what comes; this one does without.
   using partial = Partial.open(store, { digest, size });
   for (let kept = partial?.length ?? 0; ; kept = 0) {
@@ -51,6 +50,24 @@ export async function ingestDownload(
       throw error;
     }
   }
+}
+
+/** In memory, and on this thread: starting another one takes longer. */
+async function ingestSmall(
+  store: Store,
+  lease: Lease,
+  source: LayerDownload,
+  options: IngestLayerOptions,
+): Promise<LayerResult> {
+  const { signal, onProgress } = options;
+  const parts: Uint8Array[] = [];
+  for await (const part of source.openAt(0, signal)) parts.push(part);
+  const bytes = Buffer.concat(parts);
+  onProgress?.(bytes.length, bytes.length);
+  using ingest = Ingest.create(store, 'layer');
+  const job = composeJob(ingest, options);
+  const outcome = await runHere({ ...job, input: { kind: 'bytes', bytes } });
+  return publishLayer(store, lease, ingest, { keep: job.keep && outcome.compression !== 'none', ...outcome }, options);
 }
 
 function largestTar(size: number): number {
@@ -96,7 +113,8 @@ class Attempt {
 
   /** The error says nothing of the bytes that have come so far. */
   interrupted(error: unknown): boolean {
-    return this.#options.signal?.aborted === true || (this.#broken !== undefined && this.#broken.error === error);
+    if (this.#options.signal?.aborted) return true;
+    return this.#broken !== undefined && this.#broken.error === error && !isImagoError(error, 'SIZE_MISMATCH');
   }
 }
 

@@ -15,22 +15,21 @@ export async function runIngest(job: IngestJob, onProgress?: (bytes: number) => 
   using writer = new LayerWriter(job.directory, job.algorithm, job.largest);
   using kept = openKept(job);
   const source = new SourceHash(job);
+  const chunks = readChunks(job, kept, onProgress);
   let inflater: Inflater | undefined;
-  const take = (chunk: Uint8Array): void | Promise<void> => {
-    if (source.compression === undefined) {
-      const compression = source.begin(chunk);
-      if (compression !== 'none') inflater = createInflater(compression, (bytes) => writer.push(bytes));
-    }
-    source.update(chunk);
-    if (inflater !== undefined) return inflater.push(chunk);
-    writer.push(chunk);
-  };
   try {
-    for (const chunk of readKept(job)) await take(chunk);
-    for (const chunk of readInput(job.input, onProgress)) {
-      kept?.write(chunk);
-      const pending = take(chunk);
-      if (pending !== undefined) await pending;
+    for (let step = chunks.next(); !step.done; step = chunks.next()) {
+      const chunk = step.value;
+      if (source.compression === undefined) {
+        const compression = source.begin(chunk);
+        if (compression !== 'none') inflater = createInflater(compression, (bytes) => writer.push(bytes));
+      }
+      source.update(chunk);
+      if (inflater === undefined) writer.push(chunk);
+      else {
+        const pending = inflater.push(chunk);
+        if (pending !== undefined) await pending;
+      }
     }
     // A wrong source explains a damaged stream, so it is told first.
     const digest = source.check();
@@ -43,16 +42,26 @@ export async function runIngest(job: IngestJob, onProgress?: (bytes: number) => 
     const { size, compression = 'none' } = source;
     return { ...record, source: { digest: digest ?? diffId, size }, compression };
   } catch (error) {
-    throw source.blame(error);
+    throw source.blame(error, chunks);
   } finally {
+    chunks.return();
     inflater?.close();
   }
 }
 
-/** What came of the source before. */
-function readKept({ partial }: IngestJob): Iterable<Uint8Array> {
-  if (partial === undefined || partial.length === 0) return [];
-  return readInput({ kind: 'file', path: partial.path, offset: 0, length: partial.length });
+/** What came of the source before, then what comes; the latter is kept where it is to be. */
+function* readChunks(
+  { partial, input }: IngestJob,
+  kept: KeptFile | undefined,
+  onProgress?: (bytes: number) => void,
+): Generator<Uint8Array, void, undefined> {
+  if (partial !== undefined && partial.length > 0) {
+    yield* readInput({ kind: 'file', path: partial.path, offset: 0, length: partial.length });
+  }
+  for (const chunk of readInput(input, onProgress)) {
+    kept?.write(chunk);
+    yield chunk;
+  }
 }
 
 function openKept({ partial, keep, directory }: IngestJob): KeptFile | undefined {
@@ -70,6 +79,15 @@ function detectLayerCompression(head: Uint8Array): LayerCompression {
   });
 }
 
+/** Errors that need no other explanation. */
+const CONCLUSIVE: ReadonlySet<string> = new Set([
+  'BAD_LAYER_COMPRESSION',
+  'DIFFID_MISMATCH',
+  'DIGEST_MISMATCH',
+  'LAYER_TOO_LARGE',
+  'SIZE_MISMATCH',
+]);
+
 /** Digest and size of the bytes as they come, held against what was promised. */
 class SourceHash {
   readonly #job: IngestJob;
@@ -83,10 +101,13 @@ class SourceHash {
 
   /** Call with the first bytes: they tell how they are compressed. */
   begin(head: Uint8Array): LayerCompression {
-    const { compression, algorithm, sourceAlgorithm } = this.#job;
+    const { compression, algorithm, sourceAlgorithm, expect } = this.#job;
     this.compression = compression ?? detectLayerCompression(head);
-    // A plain tar's digest is its DiffID: hashed once.
-    if (this.compression !== 'none' || algorithm !== sourceAlgorithm) this.#hash = createHash(sourceAlgorithm);
+    // A plain tar's digest is its DiffID: hashed once. What should have been compressed is likely no tar.
+    const plain = this.compression === 'none' && algorithm === sourceAlgorithm;
+    if (!plain || (compression === undefined && expect.digest !== expect.diffId)) {
+      this.#hash = createHash(sourceAlgorithm);
+    }
     return this.compression;
   }
 
@@ -119,20 +140,36 @@ class SourceHash {
     });
   }
 
-  /** Damage inside of a source whose digest or size is wrong is the source's: tell that instead. */
-  blame(error: unknown): unknown {
-    if (!(error instanceof ImagoError) || this.#job.input.kind !== 'file') return error;
-    if (['DIGEST_MISMATCH', 'SIZE_MISMATCH', 'DIFFID_MISMATCH'].includes(error.code)) return error;
-    const { input, expect, sourceAlgorithm } = this.#job;
-    if (expect.digest === undefined) return error;
-    const whole = hashRegion(input, sourceAlgorithm);
-    if (whole.digest === expect.digest) return error;
+  /**
+   * Damage inside of a source whose digest or size is wrong is the source's: tell that instead. `rest` is read to its
+   * end for it.
+   */
+  blame(error: unknown, rest: Iterable<Uint8Array>): unknown {
+    if (!(error instanceof ImagoError) || CONCLUSIVE.has(error.code)) return error;
+    const { digest: want } = this.#job.expect;
+    if (want === undefined) return error;
+    const got = this.#finishDigest(rest);
+    if (got instanceof ImagoError) return got;
+    if (got === undefined || got === want) return error;
     return new ImagoError('DIGEST_MISMATCH', `the layer is not what its digest says, and damaged (${error.code})`, {
-      want: expect.digest,
-      got: whole.digest,
+      want,
+      got,
       remedy: 'it was damaged or changed on its way: get it again',
       cause: error,
     });
+  }
+
+  /** Or what is wrong with its size. Undefined where nothing can be said. */
+  #finishDigest(rest: Iterable<Uint8Array>): Digest | ImagoError | undefined {
+    const { input, sourceAlgorithm } = this.#job;
+    if (input.kind === 'file') return hashRegion(input, sourceAlgorithm).digest;
+    try {
+      for (const chunk of rest) this.update(chunk);
+      this.#checkSize();
+      return this.#hash && `${sourceAlgorithm}:${this.#hash.digest('hex')}`;
+    } catch (error) {
+      return error instanceof ImagoError ? error : undefined;
+    }
   }
 
   #checkSize(): void {

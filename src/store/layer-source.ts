@@ -119,7 +119,8 @@ function refuseInImage(tool: 'bzip2' | 'xz', options: IngestLayerOptions): void 
   });
 }
 
-async function runHere(job: IngestJob, onProgress?: (done: number) => void): Promise<IngestOutcome> {
+/** On the calling thread. */
+export async function runHere(job: IngestJob, onProgress?: (done: number) => void): Promise<IngestOutcome> {
   const { runJob } = await import('./run-job.ts');
   return (await runJob(job, onProgress)) as IngestOutcome;
 }

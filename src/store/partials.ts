@@ -28,7 +28,7 @@ export class Partial implements Disposable {
     this.#directory = directory;
     this.#lock = lock;
     this.path = join(directory, DATA);
-    const kept = statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
+    const kept = sizeOf(this.path);
     // More than there can be is nothing of this blob.
     this.length = kept < SMALLEST || kept > size ? 0 : kept;
   }
@@ -62,9 +62,18 @@ export class Partial implements Disposable {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
+  /** Leaves what is worth it to the next one. */
   [Symbol.dispose](): void {
-    this.#lock.release();
+    try {
+      if (sizeOf(this.path) < SMALLEST) this.discard();
+    } finally {
+      this.#lock.release();
+    }
   }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** A directory under ingest/ whose bytes the next download may still want. */
