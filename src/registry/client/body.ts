@@ -2,6 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { ImagoError } from '../../core/errors.ts';
 
+/** Until what came of an unwanted body is enough. */
+const MAX_WAIT_MS = 10_000;
 /** What is read of an unwanted body to keep its connection. */
 const MAX_DISCARDED = 64 * 1024;
 
@@ -27,6 +29,7 @@ export async function readBody(body: Readable, limit: number, url: string): Prom
 export async function readStart(body: Readable, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
+  const timer = setTimeout(() => body.destroy(), MAX_WAIT_MS).unref();
   try {
     for await (const chunk of body as AsyncIterable<Buffer>) {
       chunks.push(chunk);
@@ -36,6 +39,7 @@ export async function readStart(body: Readable, limit: number): Promise<Buffer> 
   } catch {
     // What came is what there is to tell.
   } finally {
+    clearTimeout(timer);
     body.destroy();
   }
   return Buffer.concat(chunks, size).subarray(0, limit);

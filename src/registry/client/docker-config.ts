@@ -156,7 +156,9 @@ function parseAuth(entry: Record<string, unknown>): Credentials | undefined {
   const username = colon > 0 ? decoded.slice(0, colon) : text('username');
   const password = colon > 0 ? decoded.slice(colon + 1).replace(/\0+$/, '') : text('password');
   const identityToken = text('identitytoken') || undefined;
-  const registryToken = text('registrytoken') || undefined;
+  const token = text('registrytoken');
+  // It is put into a header as it is.
+  const registryToken = /^[\x21-\x7e]+$/.test(token) ? token : undefined;
   if (username === '' && identityToken === undefined && registryToken === undefined) return undefined;
   return { username, password, identityToken, registryToken };
 }

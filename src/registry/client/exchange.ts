@@ -18,6 +18,8 @@ export interface Exchange {
 
 /** Larger pieces are cut, so that a slow network is not taken for a stalled one. */
 const PIECE = 256 * 1024;
+/** Answers of 100 to 199 before the one that counts. */
+const MAX_INTERIM = 32;
 /** A kept connection may have been closed by the other end just now; that is no failure of the host. */
 const MAX_STALE = 20;
 
@@ -39,6 +41,10 @@ export async function exchange(call: Exchange): Promise<IncomingMessage> {
         throw error;
     }
   }
+}
+
+function noAnswer(): Error {
+  return Object.assign(new Error('the request ended without an answer'), { code: 'ECONNRESET' });
 }
 
 class Attempt {
@@ -69,7 +75,11 @@ class Attempt {
       const answer = new Promise<IncomingMessage>((resolve, reject) => {
         request.once('response', resolve);
         request.on('error', (error) => reject(this.#failure ?? error));
-        request.once('close', () => reject(this.#failure ?? new Error('the request ended without an answer')));
+        request.once('close', () => reject(this.#failure ?? noAnswer()));
+        let interim = 0;
+        request.on('information', () => {
+          if (++interim > MAX_INTERIM) this.#fail(noAnswer());
+        });
       });
       this.#send().catch((error: Error) => this.#fail(error));
       const response = await answer;

@@ -5,6 +5,7 @@ import { describeAnswer, MAX_ERROR_BODY } from './errors.ts';
 import { DOCKER_HUB, listHosts } from './hosts.ts';
 import type { Arrival } from './redirect.ts';
 import { openSession } from './session.ts';
+import { showUrl } from './shown-url.ts';
 import type { ClientOptions, Credentials, RegistryRequest } from './types.ts';
 
 /** As a user names a registry (`https://quay.io/`, `index.docker.io`, nothing) → as references do. Throws `BAD_REGISTRY`. */
@@ -49,6 +50,12 @@ export async function verifyLogin(
     throw describeAnswer(status!, body, endpoint.context(request, arrival.url));
   }
   await discardBody(arrival.response);
+  if (/html/.test(arrival.response.headers['content-type'] ?? '')) {
+    throw new ImagoError('BAD_ANSWER', `${registry} answers like a web site, not like a registry`, {
+      path: showUrl(arrival.url),
+      remedy: 'check the name',
+    });
+  }
   const { refreshToken } = endpoint.authorizer;
   return refreshToken === undefined ? credentials : { ...credentials, password: '', identityToken: refreshToken };
 }

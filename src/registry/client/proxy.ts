@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { ImagoError } from '../../core/errors.ts';
 import { isLoopback } from './hosts.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -6,13 +7,20 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * The proxy for a URL by HTTP_PROXY, HTTPS_PROXY and NO_PROXY (lower case goes first), as Go's programs read them
  * (golang.org/x/net/http/httpproxy): never for loopback; in NO_PROXY `*`, names with all that is below them, addresses,
- * address ranges (10.0.0.0/8), each with an optional port.
+ * address ranges (10.0.0.0/8), each with an optional port. Throws `BAD_PROXY`.
  */
 export function findProxy(url: URL, env: Environment): string | undefined {
   const proxy =
     url.protocol === 'https:' ? env.https_proxy || env.HTTPS_PROXY : env.http_proxy || env.HTTP_PROXY || undefined;
   if (!proxy || isLoopback(url.hostname) || isExempt(url, env.no_proxy || env.NO_PROXY || '')) return undefined;
-  return /^[a-z][a-z0-9+.-]*:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
+  const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
+  const { protocol } = URL.parse(address) ?? {};
+  if (protocol === 'http:' || protocol === 'https:') return address;
+  // Not shown: it may hold a password.
+  throw new ImagoError('BAD_PROXY', `the proxy for ${url.host} is not one that can be used`, {
+    want: 'http[s]://[USER:PASSWORD@]HOST[:PORT]',
+    remedy: 'correct HTTPS_PROXY and HTTP_PROXY',
+  });
 }
 
 function isExempt(url: URL, list: string): boolean {

@@ -43,10 +43,10 @@ export function isTransientStatus(status: number): boolean {
 export function triesFor(error: unknown, timing: Timing): number {
   if (isImagoError(error)) return error.code === 'STALLED' ? timing.tries : 1;
   const code = String((error as NodeJS.ErrnoException).code ?? '');
-  if (code === 'ECONNREFUSED' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH') return Math.min(3, timing.tries);
+  if (code === 'ECONNREFUSED' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'EAI_AGAIN')
+    return Math.min(3, timing.tries);
   if (code === 'ERR_PROXY_TUNNEL') return Math.min(2, timing.tries);
-  if (/^(?:ECONNRESET|EPIPE|ECONNABORTED|ETIMEDOUT|EAI_AGAIN|ERR_STREAM_PREMATURE_CLOSE)$/.test(code))
-    return timing.tries;
+  if (/^(?:ECONNRESET|EPIPE|ECONNABORTED|ETIMEDOUT|ERR_STREAM_PREMATURE_CLOSE)$/.test(code)) return timing.tries;
   // llhttp's errors: what came was no HTTP, or was cut off in the middle.
   return code === 'HPE_INVALID_EOF_STATE' ? timing.tries : 1;
 }

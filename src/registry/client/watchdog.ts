@@ -6,6 +6,9 @@ import type { Timing } from './types.ts';
 
 /** Registries hash and move what was uploaded before they answer. */
 const WRITE_FACTOR = 5;
+/** In a window of so many stall times at least so many bytes: a trickle may not go on for days. */
+const WINDOW_FACTOR = 5;
+const MIN_BYTES = 1024;
 
 /**
  * Ends a request on which nothing happens: until the connection stands, while bytes are waited for, and while bytes are
@@ -23,6 +26,8 @@ export class Watchdog {
   #connected = false;
   #progress = -1;
   #since = performance.now();
+  /** When the present window began, and the progress then. */
+  #window = { since: performance.now(), progress: 0 };
 
   constructor(request: ClientRequest, timing: Timing, reads: boolean) {
     this.#request = request;
@@ -48,6 +53,7 @@ export class Watchdog {
     this.#socket = socket;
     const connected = (): void => {
       this.#connected = true;
+      this.#window = { since: performance.now(), progress: socket.bytesRead + socket.bytesWritten };
       this.#restart();
     };
     // Through a proxy the socket may come when its handshake is over.
@@ -68,12 +74,17 @@ export class Watchdog {
       return;
     }
     const progress = this.#socket!.bytesRead + this.#socket!.bytesWritten;
-    if (progress !== this.#progress || this.#idle()) {
+    const { stallMs } = this.#timing;
+    const idle = this.#idle();
+    const now = performance.now();
+    if (idle || progress - this.#window.progress >= MIN_BYTES) this.#window = { since: now, progress };
+    if (progress !== this.#progress || idle) {
       this.#progress = progress;
       this.#restart();
+      if (now - this.#window.since > stallMs * WINDOW_FACTOR)
+        this.#end('STALLED', 'next to nothing came', this.#window.since);
       return;
     }
-    const { stallMs } = this.#timing;
     if (passed > (this.#reads || this.#response !== undefined ? stallMs : stallMs * WRITE_FACTOR)) {
       this.#end('STALLED', 'no byte came or went');
     }
@@ -86,9 +97,9 @@ export class Watchdog {
     return response.complete || response.readableLength >= response.readableHighWaterMark;
   }
 
-  #end(code: 'STALLED' | 'ETIMEDOUT', what: string): void {
+  #end(code: 'STALLED' | 'ETIMEDOUT', what: string, since = this.#since): void {
     this.stop();
-    const seconds = (code === 'STALLED' ? this.#timing.stallMs : this.#timing.connectMs) / 1000;
+    const seconds = Math.round((performance.now() - since) / 100) / 10;
     const { protocol, host, path } = this.#request;
     const url = URL.parse(`${protocol}//${host}${path}`);
     const summary = `${what} for ${seconds} s${url === null ? '' : ` from ${showUrl(url)}`}`;

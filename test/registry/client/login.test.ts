@@ -192,6 +192,13 @@ describe('showing credentials to a registry', { timeout: 30_000 }, () => {
     await assert.rejects(verifyLogin(registry.name, wrong, quickOptions()), { code: 'UNAUTHORIZED' });
   });
 
+  test('a web site is no registry', async () => {
+    await using site = await startRegistry((_, response) =>
+      response.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end('<html>Welcome</html>'),
+    );
+    await assert.rejects(verifyLogin(site.name, USER, quickOptions()), { code: 'BAD_ANSWER' });
+  });
+
   const missing = ['docker-registry', 'htpasswd'].filter((name) => findProgram(name) === undefined);
   const skip = missing.length > 0 ? `needs ${missing.join(' and ')}` : false;
   test("Debian's docker-registry with htpasswd", { skip }, async () => {

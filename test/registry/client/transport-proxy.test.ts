@@ -71,6 +71,17 @@ describe('proxies', { timeout: 30_000 }, () => {
     });
   }
 
+  for (const proxy of ['socks5://user:s3cret@host', 'http://user:s3cret@:::', 'user:s3cret@a b']) {
+    test(`a proxy that is none: ${proxy}`, async () => {
+      using transport = openTransport('registry.example.com', quickOptions({ environment: { HTTPS_PROXY: proxy } }));
+      await assert.rejects(transport.request(GET), (error: Error & { code: string }) => {
+        assert.equal(error.code, 'BAD_PROXY');
+        assert.doesNotMatch(error.message, /s3cret/);
+        return true;
+      });
+    });
+  }
+
   test('plain HTTP through a proxy', async () => {
     await using proxy = await startRegistry((request, response) => response.end(request.url));
     const environment = { http_proxy: `http://us%40er:pw@${proxy.name}` };

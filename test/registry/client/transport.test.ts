@@ -233,6 +233,8 @@ describe('redirects', { timeout: 60_000 }, () => {
   });
 });
 
+const UPGRADE = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n';
+
 describe('tries', { timeout: 60_000 }, () => {
   for (const status of [408, 429, 500, 502, 503, 504]) {
     test(`${status} is tried again, and told`, async () => {
@@ -336,6 +338,20 @@ describe('tries', { timeout: 60_000 }, () => {
     await assert.rejects(transport.request(GET), { code: 'REGISTRY_UNREACHABLE', message: /^no such host: / });
   });
 
+  test('interim answers without an end, and another protocol', async () => {
+    for (const text of ['HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(1000), UPGRADE]) {
+      const server = createServer((socket) => {
+        socket.on('error', () => {});
+        socket.once('data', () => socket.write(text));
+      });
+      const port = await listen(server);
+      using transport = openTransport(`localhost:${port}`, quickOptions({ timing: { tries: 2, stallMs: 2000 } }));
+
+      await assert.rejects(transport.request(GET), { code: 'CONNECTION_BROKEN' });
+      server.close();
+    }
+  });
+
   test('no HTTP at all', async () => {
     const server = createServer((socket) => {
       socket.on('error', () => {});
@@ -383,6 +399,21 @@ describe('stalls', { timeout: 60_000 }, () => {
     });
     using transport = openTransport(registry.name, quickOptions({ timing }));
     assert.equal((await transport.read(await transport.request(GET), 100)).length, 8);
+  });
+
+  test('a trickle is one all the same', async () => {
+    await using registry = await startRegistry(async (_, response) => {
+      while (!response.destroyed) {
+        response.write('x');
+        await new Promise((done) => setTimeout(done, 20));
+      }
+    });
+    using transport = openTransport(registry.name, quickOptions({ timing: { ...timing, stallMs: 100 } }));
+    const response = await transport.request(GET);
+    await assert.rejects(transport.read(response, 1e6), {
+      code: 'STALLED',
+      message: /^next to nothing came for 0.\d s/,
+    });
   });
 
   test('neither is a reader who takes its time', async () => {
