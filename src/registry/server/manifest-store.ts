@@ -100,12 +100,12 @@ export async function storeManifest(registry: Registry, repository: string, mani
   const key = manifestKey(repository, digest);
   const link: ManifestLink = { mediaType: facts.mediaType, size: bytes.length };
   if (facts.subject !== undefined) link.subject = facts.subject;
-  const [before] = await Promise.all([storage.readDocument(key), ensureRepository(registry, repository)]);
-  const version = await storage.writeDocument(key, encodeDocument(link));
-  const present = facts.blobs.filter((blob) => !absent.has(blob));
+  await ensureRepository(registry, repository);
+  const { version, created } = await writeLink(registry, key, encodeDocument(link));
+  const present = [digest, ...facts.blobs.filter((blob) => !absent.has(blob))];
   const lost = (await mapBounded(present, async (blob) => ((await isSafe(registry, blob)) ? [] : [blob]))).flat();
   if (lost.length > 0) {
-    if (before === undefined) await withdraw(registry, key, version);
+    if (created) await withdraw(registry, key, version);
     throw missing(lost, 'a blob was collected while its manifest was pushed: push it again');
   }
   if (facts.subject !== undefined) {
@@ -130,9 +130,31 @@ async function isSafe(registry: Registry, blob: Digest): Promise<boolean> {
   }
 }
 
+/** Whether there was none must be known for certain: only then may it be taken back. */
+async function writeLink(
+  { storage }: Registry,
+  key: string,
+  bytes: Buffer,
+): Promise<{ version: Version; created: boolean }> {
+  for (;;) {
+    const before = await storage.readDocument(key);
+    try {
+      const version = await storage.writeDocument(key, bytes, { expect: before?.version ?? 'absent' });
+      return { version, created: before === undefined };
+    } catch (error) {
+      // The same manifest is being pushed by somebody else: one of all that meet here goes on in each round.
+      if (!isImagoError(error, 'STORAGE_CONFLICT')) throw error;
+    }
+  }
+}
+
 async function withdraw({ storage }: Registry, key: string, version: Version): Promise<void> {
-  // Written again meanwhile: that push decides for itself.
-  if ((await storage.readDocument(key))?.version === version) await storage.deleteDocument(key);
+  try {
+    await storage.deleteDocument(key, { expect: version });
+  } catch (error) {
+    // Written again meanwhile: that push decides for itself.
+    if (!isImagoError(error, 'STORAGE_CONFLICT')) throw error;
+  }
 }
 
 /** What the manifest names and the repository lacks, where that is permitted; else a `WireFailure`. */
