@@ -2,7 +2,7 @@ import type { Digest } from '../../core/digest.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { parseContentRange } from '../wire/ranges.ts';
 import { badResponse, contentLength, discard, headerOf, type Place, scopesFor } from './place.ts';
-import { sessionOf, type UploadSession } from './upload.ts';
+import { sessionOf, type UploadSession } from './upload-session.ts';
 
 /** A blob's size in bytes; undefined where the repository does not have it. */
 export async function headBlob(place: Place, digest: Digest, signal?: AbortSignal): Promise<number | undefined> {

@@ -19,7 +19,8 @@ import { resolveTiming } from './retry.ts';
 import { listTags } from './tags.ts';
 import { openTransport } from './transport.ts';
 import type { ClientOptions, Transport } from './types.ts';
-import { cancelUpload, type OpenSource, type UploadSession } from './upload.ts';
+import type { OpenSource } from './upload.ts';
+import { cancelUpload, type UploadSession } from './upload-session.ts';
 import { type UploadOptions, uploadBlob, uploadStream } from './uploads.ts';
 
 export interface Abortable {

@@ -3,68 +3,21 @@ import { ImagoError } from '../../core/errors.ts';
 import { parseUploadRange } from '../wire/ranges.ts';
 import { badResponse, discard, headerOf, type Place, pauseBeforeRetry, reasonOf, scopesFor } from './place.ts';
 import type { RegistryRequest, RegistryResponse } from './types.ts';
+import { cancelUpload, locationOf, startUpload, type UploadSession } from './upload-session.ts';
 
 /** The bytes from an offset on, anew each time it is called. */
 export type OpenSource = (offset: number) => AsyncIterable<Uint8Array>;
-
-/** An upload that a registry opened: by POST, or instead of a mount. */
-export interface UploadSession {
-  /** A full URL. */
-  location: string;
-  /** Bytes that the registry has. */
-  offset: number;
-  /** OCI-Chunk-Min-Length. */
-  minChunk: number;
-}
 
 /** What a request's body may have at most, from all down to what every proxy lets through. */
 const CHUNKS: readonly number[] = [Infinity, 64 * 2 ** 20, 16 * 2 ** 20, 4 * 2 ** 20, 2 ** 20, 2 ** 18];
 /** Failures in a row that bring less than `PROGRESS` bytes each. */
 const MAX_IDLE = 6;
 const PROGRESS = 64 * 1024;
-const CANCEL_MS = 5000;
-/** Statuses that do not end an upload: asking for its state, a smaller chunk, a pause or a new upload may help. */
-const TROUBLE: readonly number[] = [404, 408, 413, 416, 425, 429, 500, 502, 503, 504];
-
-/** Opens an upload. Throws the transport's errors, `BAD_RESPONSE` without a Location. */
-export async function startUpload(place: Place, signal?: AbortSignal): Promise<UploadSession> {
-  const response = await place.transport.request({
-    method: 'POST',
-    target: `/v2/${place.path}/blobs/uploads/`,
-    headers: { 'content-length': '0' },
-    scopes: scopesFor(place, 'push'),
-    answers: [202],
-    retry: true,
-    signal,
-  });
-  discard(response);
-  return sessionOf(place, response);
-}
-
-/** The session that an answer 202 opens. */
-export function sessionOf(place: Place, response: RegistryResponse): UploadSession {
-  const location = locationOf(place, response);
-  if (location === undefined) throw badResponse(place, response, 'opened an upload, but did not say where');
-  const min = headerOf(response, 'oci-chunk-min-length');
-  return { location, offset: 0, minChunk: min !== undefined && /^\d{1,12}$/.test(min) ? Number(min) : 0 };
-}
-
-/** Takes an upload back, as far as the registry lets it; never throws. Waits 5 s at most. */
-export async function cancelUpload(place: Place, session: UploadSession): Promise<void> {
-  try {
-    const response = await place.transport.request({
-      method: 'DELETE',
-      target: session.location,
-      scopes: scopesFor(place, 'push'),
-      answers: [200, 202, 204, 404, 405],
-      retry: false,
-      signal: AbortSignal.timeout(CANCEL_MS),
-    });
-    discard(response);
-  } catch {
-    // Registries drop uploads of their own after a while.
-  }
-}
+/**
+ * Statuses that do not end an upload: asking for its state, a smaller chunk, a pause or a new upload may help. 409: the
+ * registry is not done yet with the request whose connection broke.
+ */
+const TROUBLE: readonly number[] = [404, 408, 409, 413, 416, 425, 429, 500, 502, 503, 504];
 
 /** One blob on its way up: its session, what failed so far, and how large a request may be. */
 export class Upload {
@@ -304,22 +257,6 @@ function isPassing(error: unknown): boolean {
 }
 
 const PASSING: ReadonlySet<string> = new Set(['STALLED', 'REGISTRY_UNREACHABLE', 'CONNECTION_BROKEN']);
-
-/** A full URL; undefined where there is no Location. HTTP on the very host that was asked by HTTPS becomes HTTPS. */
-function locationOf(place: Place, response: RegistryResponse): string | undefined {
-  const location = headerOf(response, 'location');
-  if (location === undefined) return undefined;
-  if (!URL.canParse(location, response.url)) throw badResponse(place, response, 'sent a bad Location');
-  const base = new URL(response.url);
-  const url = new URL(location, base);
-  url.hash = '';
-  // Registries behind a proxy that ends TLS do not know better.
-  if (base.protocol === 'https:' && url.protocol === 'http:' && url.hostname === base.hostname) {
-    url.protocol = 'https:';
-    url.port = base.port;
-  }
-  return url.href;
-}
 
 function sourceTooShort(place: Place, want: number, got: number): ImagoError {
   return new ImagoError('SIZE_MISMATCH', 'what is to be uploaded is shorter than it should be', {

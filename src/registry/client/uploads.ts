@@ -3,7 +3,8 @@ import type { Digest } from '../../core/digest.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { headBlob } from './blobs.ts';
 import type { Place } from './place.ts';
-import { type OpenSource, Upload, type UploadSession } from './upload.ts';
+import { type OpenSource, Upload } from './upload.ts';
+import type { UploadSession } from './upload-session.ts';
 
 export interface UploadOptions {
   /** Bytes handed over so far; goes back where a connection broke and the registry lost some. */

@@ -81,6 +81,11 @@ const CASES: Case[] = [
     methods: 'POST PUT DELETE POST PUT',
   },
   {
+    name: 'waits while the registry is busy with a request that broke',
+    faults: [{ match: PUT, fault: { status: 409 }, times: 2 }],
+    methods: 'POST PUT GET DELETE POST PUT GET DELETE POST PUT',
+  },
+  {
     name: 'a state that cannot be asked for',
     faults: [
       { match: PUT, fault: { cutRequestAfter: 1_000_000 } },
