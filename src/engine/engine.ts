@@ -3,6 +3,7 @@ import type { CreateOptions } from '../container/create.ts';
 import type { RemoveOptions } from '../container/remove.ts';
 import type { Digest } from '../core/digest.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
+import type { ClientOptions, Credentials } from '../registry/client/types.ts';
 import { Store, type StoreOptions } from '../store/store.ts';
 import type { VerifyResult } from '../store/verify.ts';
 import type { Change } from '../tree/diff.ts';
@@ -17,6 +18,7 @@ import type { ImageRow, ListRowsOptions } from './images.ts';
 import type { ImportedImage, ImportOptions } from './import.ts';
 import type { ImageInspection } from './inspect.ts';
 import type { LoadedImage, LoadOptions } from './load.ts';
+import type { LoginResult, LogoutResult } from './login.ts';
 import type { AnnotateOptions } from './manifest-annotate.ts';
 import type { CreatedList, CreateListOptions } from './manifest-create.ts';
 import type { PushedList, PushListOptions } from './manifest-push.ts';
@@ -178,6 +180,16 @@ export class Engine {
   /** What refers to an image in its registry. */
   async referrers(image: string, options: ListReferrersOptions = {}): Promise<Referrers> {
     return (await import('./referrers.ts')).listRemoteReferrers(image, options);
+  }
+
+  /** Shows credentials to a registry and keeps them as Docker does. Without a server it is Docker Hub. See `logIn`. */
+  async login(server: string | undefined, credentials: Credentials, options: ClientOptions = {}): Promise<LoginResult> {
+    return (await import('./login.ts')).logIn(server, credentials, options);
+  }
+
+  /** Forgets the credentials for a registry. */
+  async logout(server: string | undefined, options: ClientOptions = {}): Promise<LogoutResult> {
+    return (await import('./login.ts')).logOut(server, options);
   }
 
   async pushArtifact(

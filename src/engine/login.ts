@@ -13,6 +13,12 @@ export interface LoginResult {
   place: CredentialPlace;
 }
 
+export interface LogoutResult {
+  registry: string;
+  /** False where nothing was stored. */
+  removed: boolean;
+}
+
 /** Shows credentials to a registry and stores them where it takes them. `server` as users write it; none is Docker Hub. */
 export async function logIn(
   server: string | undefined,
@@ -32,11 +38,8 @@ export async function findLogin(
   return findCredentials(parseServer(server), options);
 }
 
-/** Forgets credentials. `removed` is false where there were none. */
-export async function logOut(
-  server: string | undefined,
-  options: ClientOptions = {},
-): Promise<{ registry: string; removed: boolean }> {
+/** Forgets credentials. */
+export async function logOut(server: string | undefined, options: ClientOptions = {}): Promise<LogoutResult> {
   const registry = parseServer(server);
   return { registry, removed: await eraseCredentials(registry, options) };
 }
