@@ -163,7 +163,9 @@ export async function runStream(
     },
   );
   // Awaited at the end; until then its failure only stops the feeding.
+  let refused = false;
   outcome.catch((error) => {
+    refused = true;
     writer.cancel();
     onRefused?.(error);
   });
@@ -180,8 +182,16 @@ export async function runStream(
     onProgress?.(done, job.expect.size);
     await writer.end();
   } catch (error) {
+    // Nobody wants the bytes any more, and that is why.
+    if (refused) return outcome;
     onBroken?.(error);
-    feedFailure.abort(error);
+    if (job.partial === undefined || signal?.aborted) feedFailure.abort(error);
+    else {
+      // What has come goes into the file; then it is too short.
+      await writer.end();
+      await outcome.catch(() => {});
+      throw error;
+    }
   }
   return outcome;
 }

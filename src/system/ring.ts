@@ -5,6 +5,8 @@ const PRODUCED = 0;
 const CONSUMED = 1;
 const LENGTHS = 2;
 const HEADER = 64;
+/** Worth to wake an idle reader for. */
+const ENOUGH = 64 * 1024;
 const END = -1;
 
 /** Shared memory for bytes from one thread to another: a header and `SLOTS` slots of 1 MiB. */
@@ -34,7 +36,7 @@ export class RingWriter {
       this.#bytes.set(bytes.subarray(at, at + count), slot * SLOT_SIZE + this.#filled);
       this.#filled += count;
       at += count;
-      if (this.#filled === SLOT_SIZE) this.#publish(SLOT_SIZE);
+      if (this.#filled === SLOT_SIZE || (this.#filled >= ENOUGH && this.#idle())) this.#publish(this.#filled);
     }
     return !this.#cancelled;
   }
@@ -58,6 +60,11 @@ export class RingWriter {
       await Atomics.waitAsync(this.#numbers, CONSUMED, consumed).value;
     }
     return false;
+  }
+
+  /** The other end has nothing to do. */
+  #idle(): boolean {
+    return Atomics.load(this.#numbers, CONSUMED) === this.#numbers[PRODUCED];
   }
 
   #publish(length: number): void {
