@@ -230,6 +230,11 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image prune'],
     load: () => import('./commands/prune.ts'),
   },
+  'registry gc': {
+    summary: 'Remove what no manifest of a registry needs, while it serves',
+    group: 'system',
+    load: () => import('./commands/registry-gc.ts'),
+  },
   'registry serve': {
     summary: 'Serve a registry',
     group: 'system',

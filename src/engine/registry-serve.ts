@@ -3,6 +3,7 @@ import { isImagoError } from '../core/errors.ts';
 import { openRepository, type Repository } from '../registry/client/repository.ts';
 import { openTransport } from '../registry/client/transport.ts';
 import type { ClientOptions } from '../registry/client/types.ts';
+import { collectGarbage } from '../registry/server/collect.ts';
 import type { ProxySettings } from '../registry/server/config.ts';
 import { composeServeConfig, type ServeFlags } from '../registry/server/config-overrides.ts';
 import { Log } from '../registry/server/log.ts';
@@ -30,6 +31,14 @@ export async function serveRegistry({ write, ...flags }: ServeRegistryOptions): 
       {
         storage,
         log,
+        collect: (signal) =>
+          collectGarbage({
+            storage,
+            graceMs: config.gc.grace,
+            uploadMaxAgeMs: config.gc.uploads,
+            removeUntagged: config.gc.deleteUntagged,
+            signal,
+          }),
         ...(upstream && { proxy: createProxy({ storage, upstream, log, ...config.proxy!, ...config.limits }) }),
       },
     );

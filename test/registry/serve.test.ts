@@ -8,7 +8,7 @@ import { request as tlsRequest } from 'node:https';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
-import type { CollectionOutcome } from '../../src/registry/server/metrics.ts';
+import type { CollectOutcome } from '../../src/registry/server/collect.ts';
 import { type Answer, ask, codeOf, pushImage, ServeLab, sha256 } from './serve-lab.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
@@ -95,9 +95,10 @@ describe('what operators look at', () => {
 
   test('garbage is collected now and then, and told', async () => {
     let runs = 0;
-    const collect = async (): Promise<CollectionOutcome> => {
+    const collect = async (): Promise<CollectOutcome> => {
       if (++runs === 2) throw new Error('no');
-      return { removedBlobs: 3, removedBytes: 100, milliseconds: 5 };
+      const nothing = { manifests: 0, removedManifests: 0, removedLinks: 0, discardedUploads: 0, discardedBytes: 0 };
+      return { ...nothing, busy: false, removedBlobs: 3, removedBytes: 100, milliseconds: 5 };
     };
     // Settings ask for a minute at least: here it is less.
     const { collectPeriodically } = await import('../../src/registry/server/collector.ts');
@@ -383,5 +384,48 @@ describe('imago registry serve', () => {
     await assert.rejects(lab.serve(`metrics: { address: "127.0.0.1:${rig.port}" }`), {
       code: 'ADDRESS_IN_USE',
     });
+  });
+});
+
+describe('imago registry gc', () => {
+  const collect = async (...flags: string[]): Promise<{ status: number; out: string }> => {
+    const child = spawn(process.execPath, [MAIN, 'registry', 'gc', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    child.stdout.on('data', (chunk) => (out += chunk));
+    child.stderr.on('data', (chunk) => (out += chunk));
+    const [status] = await once(child, 'close');
+    return { status, out };
+  };
+
+  test('removes what nothing needs while the registry serves; a dry run only tells', async () => {
+    const rig = await lab.serve();
+    const kept = await pushImage(rig.url, 'a/b', 'v1');
+    const gone = await pushImage(rig.url, 'a/b', 'v2');
+    await ask(`${rig.url}/v2/a/b/manifests/${gone.manifestDigest}`, { method: 'DELETE' });
+    const flags = ['--storage', rig.directory, '--grace', '0'];
+    assert.match(
+      (await collect('--storage', rig.directory)).out,
+      /^Removed manifests: 0, blobs: 0,/m,
+      'the grace period',
+    );
+    await sleep(20);
+    const dry = await collect(...flags, '--dry-run');
+    assert.equal(dry.status, 0, dry.out);
+    assert.ok(dry.out.includes(`Would remove ${gone.digest} (1kB)\n`), dry.out);
+    assert.equal((await rig.storage.statBlob(gone.digest as `sha256:${string}`))!.size, 1000);
+    const real = await collect(...flags);
+    assert.ok(real.out.includes(`Removed ${gone.digest} (1kB)\n`), real.out);
+    assert.match(real.out, /Manifests that stay: 1\.\n$/);
+    assert.equal(await rig.storage.statBlob(gone.digest as `sha256:${string}`), undefined);
+    assert.equal((await ask(`${rig.url}/v2/a/b/blobs/${kept.digest}`)).status, 200);
+    const again = await pushImage(rig.url, 'a/b', 'v1');
+    assert.match((await collect(...flags, '--delete-untagged')).out, new RegExp(`Removed a/b@${kept.manifestDigest}`));
+    assert.equal((await ask(`${rig.url}/v2/a/b/manifests/${again.manifestDigest}`)).status, 200);
+  });
+
+  test('a grace period that is none', async () => {
+    const { status, out } = await collect('--storage', join(lab.directory, 'none'), '--grace', 'soon');
+    assert.equal(status, 1);
+    assert.match(out, /--grace soon is no time/);
   });
 });

@@ -1,5 +1,6 @@
+import type { CollectOutcome } from './collect.ts';
 import type { Log } from './log.ts';
-import type { CollectionOutcome, Metrics } from './metrics.ts';
+import type { Metrics } from './metrics.ts';
 
 /**
  * Runs `collect` about every `interval` milliseconds, the first time after a random part of it: replicas that were
@@ -7,7 +8,7 @@ import type { CollectionOutcome, Metrics } from './metrics.ts';
  */
 export function collectPeriodically(
   interval: number,
-  collect: (signal: AbortSignal) => Promise<CollectionOutcome>,
+  collect: (signal: AbortSignal) => Promise<CollectOutcome>,
   { log, metrics }: { log: Log; metrics: Metrics },
 ): { stop(): Promise<void> } {
   const controller = new AbortController();
@@ -17,7 +18,7 @@ export function collectPeriodically(
     try {
       const outcome = await collect(controller.signal);
       metrics.collected(outcome);
-      log.info('garbage collected', { ...outcome });
+      if (!outcome.busy) log.info('garbage collected', { ...outcome });
     } catch (error) {
       if (controller.signal.aborted) return;
       metrics.collected(undefined);

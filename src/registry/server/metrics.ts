@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { RegistryStorage } from '../storage/storage.ts';
+import type { CollectOutcome } from './collect.ts';
 import type { RequestEvent } from './options.ts';
 
 const PREFIX = 'imago_registry_';
@@ -7,12 +8,6 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 /** Counting uploads lists them in the storage: not more often than this, and not further. */
 const COUNT_UPLOADS_MS = 30_000;
 const MAX_UPLOAD_PAGES = 20;
-
-export interface CollectionOutcome {
-  removedBlobs: number;
-  removedBytes: number;
-  milliseconds: number;
-}
 
 /** What Prometheus is told. Labels have few values: nothing that a client makes up is one. */
 export class Metrics {
@@ -66,9 +61,10 @@ export class Metrics {
     this.#refused.inc({ reason });
   }
 
-  collected(outcome: CollectionOutcome | undefined): void {
-    this.#collections.inc({ result: outcome === undefined ? 'failed' : 'done' });
-    if (outcome === undefined) return;
+  /** Undefined: it failed. */
+  collected(outcome: CollectOutcome | undefined): void {
+    this.#collections.inc({ result: outcome === undefined ? 'failed' : outcome.busy ? 'busy' : 'done' });
+    if (outcome === undefined || outcome.busy) return;
     this.#removedBlobs.inc(outcome.removedBlobs);
     this.#removedBytes.inc(outcome.removedBytes);
     this.#collectionSeconds.set(outcome.milliseconds / 1000);

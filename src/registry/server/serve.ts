@@ -3,6 +3,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { ImagoError } from '../../core/errors.ts';
 import type { RegistryStorage } from '../storage/storage.ts';
+import type { CollectOutcome } from './collect.ts';
 import { collectPeriodically } from './collector.ts';
 import { parseAddress, type ServeConfig } from './config.ts';
 import { Connections } from './connections.ts';
@@ -11,7 +12,7 @@ import { createFront } from './front.ts';
 import { createHandler } from './handler.ts';
 import { Readiness } from './health.ts';
 import type { Log } from './log.ts';
-import { type CollectionOutcome, Metrics } from './metrics.ts';
+import { Metrics } from './metrics.ts';
 import type { PullThrough } from './options.ts';
 import { answerOnSocket } from './socket-answer.ts';
 import { TlsFiles } from './tls.ts';
@@ -22,7 +23,7 @@ export interface ServeParts {
   log: Log;
   proxy?: PullThrough;
   /** One garbage collection; needed where `gc.interval` is set. */
-  collect?: (signal: AbortSignal) => Promise<CollectionOutcome>;
+  collect?: (signal: AbortSignal) => Promise<CollectOutcome>;
 }
 
 export interface RunningRegistry {
