@@ -85,6 +85,8 @@ export class FakeRegistry implements AsyncDisposable {
   readonly uploads: Map<string, Buffer[]> = new Map();
   /** Every request, in the order of their arrival. */
   readonly log: LogEntry[] = [];
+  /** Connections so far. */
+  connections = 0;
   readonly #troubles: Troubles = new Troubles();
   readonly #server: Server;
   readonly #sockets: Set<Socket> = new Set();
@@ -98,6 +100,7 @@ export class FakeRegistry implements AsyncDisposable {
     this.#server = options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener);
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
+      this.connections++;
       socket.on('error', () => {});
       socket.on('close', () => this.#sockets.delete(socket));
     });

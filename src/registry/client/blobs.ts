@@ -8,7 +8,7 @@ import { sessionOf, type UploadSession } from './upload-session.ts';
 export async function headBlob(place: Place, digest: Digest, signal?: AbortSignal): Promise<number | undefined> {
   const ask = { target: target(place, digest), scopes: scopesFor(place, 'pull'), signal };
   const head = await place.transport.request({ ...ask, method: 'HEAD', answers: [200, 404, 405] });
-  discard(head);
+  discard(head, 'HEAD');
   if (head.status === 404) return undefined;
   const size = contentLength(head);
   if (head.status === 200 && size !== undefined) return size;

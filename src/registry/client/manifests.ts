@@ -90,7 +90,7 @@ export async function headManifest(
   signal?: AbortSignal,
 ): Promise<Descriptor | undefined> {
   const response = await requestManifest(place, 'HEAD', reference, [200, 404, 405], signal);
-  discard(response);
+  discard(response, 'HEAD');
   if (response.status === 404) return undefined;
   const digest = headerOf(response, 'docker-content-digest') ?? (isDigest(reference) ? reference : '');
   const size = contentLength(response);
@@ -149,7 +149,7 @@ export async function deleteManifestOnly(place: Place, reference: string, signal
   discard(response);
 }
 
-export function digestOf(bytes: Uint8Array, algorithm: 'sha256' | 'sha512' = 'sha256'): Digest {
+function digestOf(bytes: Uint8Array, algorithm: 'sha256' | 'sha512' = 'sha256'): Digest {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 }
 

@@ -31,7 +31,7 @@ export async function listReferrers(
 }
 
 /** `sha256-<hex>`, the hex cut to 64 characters. OCI distribution-spec v1.1.1 §Referrers Tag Schema. */
-export function referrersTag(subject: Digest): string {
+function referrersTag(subject: Digest): string {
   return `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}`;
 }
 

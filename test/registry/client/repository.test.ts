@@ -209,3 +209,27 @@ for (const { name, fault, code = 'BAD_RESPONSE', error } of TAG_LIES) {
     assert.ok(registry.bytesSent < 50_000_000);
   });
 }
+
+test('connections are used again, whatever the answer was', LIMIT, async () => {
+  await using registry = await startWithImage();
+  await using repository = openFake(registry);
+  const big = noise(1_000_000);
+  const digest = registry.putBlob('team/app', big);
+  await repository.headBlob(digest);
+  const before = registry.connections;
+  for (let i = 0; i < 3; i++) {
+    await repository.headBlob(digest);
+    await repository.headBlob(DIGEST_OF_OTHER);
+    await repository.headManifest('v1');
+    await repository.headManifest('nothing');
+    await repository.getManifest('v1');
+    assert.equal((await collect(repository.readBlob({ digest, size: big.length }))).length > 0, true);
+    await repository.listReferrers(MANIFEST);
+    await repository.mountBlob(DIGEST_OF_OTHER, 'team/app');
+    await repository.putManifest('v2', IMAGE.manifest, MEDIA_TYPES.manifest);
+    await repository.deleteManifest('v2');
+    await collect(repository.listTags());
+  }
+  // One may still be on its way back when the next request goes out.
+  assert.ok(registry.connections <= before + 1, `${registry.connections - before} new connections`);
+});
