@@ -158,8 +158,9 @@ class DockerSource implements CopySource {
 
   async readTop(): Promise<CopyDocument> {
     const images = planDockerArchive(this.#content, {});
-    const full = this.#name === undefined ? undefined : (normalize(this.#name) ?? this.#name);
-    const found = full === undefined ? images : images.filter(({ names, id }) => names.includes(full) || id === full);
+    const name = this.#name;
+    const full = name === undefined ? undefined : normalize(name);
+    const found = images.filter(({ names, id }) => name === undefined || id === name || names.includes(full ?? ''));
     const [image] = found;
     if (image === undefined || found.length > 1) {
       const got = images.map(({ names, id }) => names[0] ?? id).slice(0, 20);

@@ -53,9 +53,10 @@ export class StoreSource implements CopySource {
       });
     }
     const parsed = readManifest(this.#store, descriptor);
-    if (parsed.kind === 'image' && isConfigType(parsed.value.config.mediaType)) {
+    const layers = parsed.kind === 'image' ? parsed.value.layers : [];
+    if (parsed.kind === 'image' && isConfigType(parsed.value.config.mediaType) && layers.some(isLayer)) {
       const { diffIds } = readImage(this.#store, descriptor);
-      for (const [i, layer] of parsed.value.layers.entries()) this.#diffIds.set(layer.digest, diffIds[i]!);
+      for (const [i, layer] of layers.entries()) this.#diffIds.set(layer.digest, diffIds[i]!);
     }
     return { bytes: this.#store.readBlob(digest, { verify: true }), mediaType, digest };
   }
@@ -105,7 +106,8 @@ export class StoreTarget implements CopyTarget {
   }
 
   async beginImage(manifest: ImageManifest, readConfig: () => Promise<Uint8Array>): Promise<void> {
-    if (!isConfigType(manifest.config.mediaType)) return;
+    // Attestations look like images, but have no layers.
+    if (!isConfigType(manifest.config.mediaType) || !manifest.layers.some(isLayer)) return;
     const { value } = parseConfig(await readConfig());
     const diffIds = value.rootfs.diff_ids;
     if (diffIds.length !== manifest.layers.length) {
@@ -114,8 +116,8 @@ export class StoreTarget implements CopyTarget {
         got: manifest.layers.length,
       });
     }
-    for (const [i, { digest, mediaType }] of manifest.layers.entries()) {
-      if (layerKind(mediaType) !== undefined) this.#diffIds.set(digest, diffIds[i]!);
+    for (const [i, layer] of manifest.layers.entries()) {
+      if (isLayer(layer)) this.#diffIds.set(layer.digest, diffIds[i]!);
     }
   }
 
@@ -166,4 +168,8 @@ export class StoreTarget implements CopyTarget {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#lease.close();
   }
+}
+
+function isLayer({ mediaType }: Descriptor): boolean {
+  return layerKind(mediaType) !== undefined;
 }
