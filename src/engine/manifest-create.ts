@@ -51,18 +51,20 @@ export async function createList(
 ): Promise<CreatedList> {
   const { amend = false, annotations, ...client } = options;
   const reference = parseListName(name);
-  const existing = findList(store, reference);
-  if (existing !== undefined && !amend) {
+  const readList = (): ManifestList => {
+    const existing = findList(store, reference);
+    if (existing === undefined || amend) return existing ?? emptyList(reference);
     throw new ImagoError('LIST_EXISTS', 'refusing to amend an existing manifest list with no --amend flag', {
       ref: familiarReference(reference),
     });
-  }
+  };
+  readList();
   // Over the local children until the list names them.
   using lease = store.lease('manifest create');
-  let list = existing ?? emptyList(reference);
-  for (const text of manifests) {
-    for (const member of await findMembers(store, lease, text, client)) list = withMember(list, member);
-  }
+  const members: Member[] = [];
+  for (const text of manifests) members.push(...(await findMembers(store, lease, text, client)));
+  // Read again: others may have added to it while the registry was asked.
+  let list = members.reduce(withMember, readList());
   if (list.index.manifests.length > MOST_MEMBERS) {
     throw new ImagoError('IMAGE_TOO_LARGE', 'too many manifests for a list', {
       want: `at most ${MOST_MEMBERS}`,

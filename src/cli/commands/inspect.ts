@@ -35,7 +35,7 @@ export const command: Command = {
   run(context) {
     const { args, options, stdout, stderr } = context;
     if (options.remote === true) return inspectRemotely(context);
-    for (const name of ['config', 'raw', 'platform']) {
+    for (const name of ['config', 'insecure', 'platform', 'raw']) {
       if (options[name] !== undefined && options[name] !== false) {
         throw new ImagoError('BAD_USAGE', `--${name} needs --remote`);
       }
