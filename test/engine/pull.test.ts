@@ -355,7 +355,8 @@ describe('a pull that is interrupted', () => {
     await assertWhole((await pull('app')).reference);
     const ranges = registry.requests('GET', new RegExp(sha256(first))).map(({ headers }) => headers.range);
     assert.equal(ranges[0], undefined);
-    assert.match(ranges[1] ?? '', /^bytes=2097152-/);
+    const begin = Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? '')?.[1]);
+    assert.ok(begin > 1.9 * 2 ** 20, `${begin} bytes were kept`);
     assert.equal(registry.count('GET', new RegExp(sha256(second))), 1);
   });
 
