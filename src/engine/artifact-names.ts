@@ -41,7 +41,7 @@ export function checkCollisions(files: readonly NamedFile[]): void {
   const taken = new Set<string>();
   const directories = new Set<string>();
   const bad = (parts: readonly string[]): ImagoError =>
-    new ImagoError('BAD_TITLE', 'two files of the artifact have one name', {
+    new ImagoError('BAD_TITLE', 'two files of the artifact have one name, or one is inside of the other', {
       got: JSON.stringify(parts.join('/').slice(0, 120)),
     });
   for (const { parts, unpack } of files) {
