@@ -94,11 +94,18 @@ export function openRepository(
     return done;
   };
 
+  /** The call's own signal, and the client's: both end pauses, too. */
+  const either = ({ signal }: Abortable = {}): AbortSignal | undefined =>
+    signal !== undefined && options.signal !== undefined
+      ? AbortSignal.any([signal, options.signal])
+      : (signal ?? options.signal);
+
   return {
     name,
-    getManifest: (reference, { signal } = {}) => getManifest(place, reference, signal),
-    headManifest: (reference, { signal } = {}) => headManifest(place, reference, signal),
-    async putManifest(reference, bytes, mediaType, { signal } = {}) {
+    getManifest: (reference, call) => getManifest(place, reference, either(call)),
+    headManifest: (reference, call) => headManifest(place, reference, either(call)),
+    async putManifest(reference, bytes, mediaType, call) {
+      const signal = either(call);
       const subject = subjectOf(bytes);
       const put = await putManifestBytes(place, reference, bytes, mediaType, { signal });
       if (subject === undefined) return { digest: put.digest };
@@ -106,7 +113,8 @@ export function openRepository(
       if (put.subject === undefined) await note(() => attachReferrer(place, manifest, subject, signal));
       return { digest: put.digest, subject };
     },
-    async deleteManifest(reference, { signal } = {}) {
+    async deleteManifest(reference, call) {
+      const signal = either(call);
       const manifest = isDigest(reference) ? await fetchManifest(place, reference, [200, 404], signal) : undefined;
       const subject = manifest && subjectOf(manifest.bytes);
       await deleteManifestOnly(place, reference, signal);
@@ -114,25 +122,25 @@ export function openRepository(
       if (await hasReferrersApi(place, subject, signal)) return;
       await note(() => detachReferrer(place, manifest.digest, subject, signal));
     },
-    headBlob: (digest, { signal } = {}) => headBlob(place, digest, signal),
-    readBlob: (blob, options) => readBlob(place, blob, options),
-    readSmallBlob: (blob, limit, { signal } = {}) => readSmallBlob(place, blob, limit, signal),
-    async mountBlob(digest, from, { signal } = {}) {
+    headBlob: (digest, call) => headBlob(place, digest, either(call)),
+    readBlob: (blob, call) => readBlob(place, blob, { offset: call?.offset, signal: either(call) }),
+    readSmallBlob: (blob, limit, call) => readSmallBlob(place, blob, limit, either(call)),
+    async mountBlob(digest, from, call) {
       checkName(from);
       await closeOpened(digest);
-      const answer = await mountBlob(place, digest, from, signal);
+      const answer = await mountBlob(place, digest, from, either(call));
       if (answer !== undefined && answer !== 'refused') opened.set(digest, answer);
       return answer === undefined;
     },
-    async uploadBlob(blob, open, options = {}) {
+    async uploadBlob(blob, open, call) {
       const session = opened.get(blob.digest);
       opened.delete(blob.digest);
-      await uploadBlob(place, blob, open, { ...options, session });
+      await uploadBlob(place, blob, open, { ...call, signal: either(call), session });
     },
-    uploadStream: (source, options) => uploadStream(place, source, options),
-    deleteBlob: (digest, { signal } = {}) => deleteBlob(place, digest, signal),
-    listTags: ({ signal } = {}) => listTags(place, signal),
-    listReferrers: (digest, options) => listReferrers(place, digest, options),
+    uploadStream: (source, call) => uploadStream(place, source, { ...call, signal: either(call) }),
+    deleteBlob: (digest, call) => deleteBlob(place, digest, either(call)),
+    listTags: (call) => listTags(place, either(call)),
+    listReferrers: (digest, call) => listReferrers(place, digest, { ...call, signal: either(call) }),
     async [Symbol.asyncDispose]() {
       await Promise.all([...opened.keys()].map(closeOpened));
       if (transport === undefined) used[Symbol.dispose]();

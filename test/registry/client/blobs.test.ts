@@ -228,3 +228,21 @@ test('mounts: taken over, refused, or turned into the upload that follows', LIMI
   assert.equal(registry.uploads.size, 0);
   await assert.rejects(repository.mountBlob(digest, '../../etc'), { code: 'BAD_REFERENCE' });
 });
+
+test('a large blob passes through without piling up behind a slow reader', LIMIT, async () => {
+  await using registry = await FakeRegistry.start();
+  const size = 200 * 2 ** 20;
+  const digest = registry.putBlob('team/app', BLOB);
+  registry.fault(GET, { huge: size });
+  await using repository = openFake(registry);
+  let read = 0;
+  let most = 0;
+  for await (const part of repository.readBlob({ digest, size })) {
+    read += part.length;
+    most = Math.max(most, registry.bytesSent - read);
+    if (read % (8 * 2 ** 20) < part.length) await new Promise((done) => setTimeout(done, 5));
+  }
+  assert.equal(read, size);
+  // In the buffers of both ends and of the kernel.
+  assert.ok(most < 32 * 2 ** 20, `${most} bytes ahead`);
+});

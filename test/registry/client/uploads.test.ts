@@ -4,7 +4,7 @@ import { isImagoError } from '../../../src/core/errors.ts';
 import { noise, sha256 } from '../../archive/lab.ts';
 import { type FakeOptions, FakeRegistry, hash } from '../fake-registry.ts';
 import type { Fault, Match } from '../faults.ts';
-import { openFake, sourceOf } from './quick.ts';
+import { collect, openFake, sourceOf } from './quick.ts';
 
 const LIMIT = { timeout: 30_000 };
 const BLOB = noise(3_000_000);
@@ -238,4 +238,19 @@ test('a stream obeys limits of requests, and cannot go back behind a chunk', LIM
     message: /lost what it had of the upload: wanted 33554432 bytes, got 0/,
   });
   assert.equal(registry.uploads.size, 0);
+});
+
+test("the client's own signal ends pauses, too", { timeout: 3000 }, async () => {
+  await using registry = await FakeRegistry.start();
+  const digest = registry.putBlob('team/app', BLOB);
+  const blob = { digest, size: BLOB.length };
+  registry.fault(PUT, { drop: true }, 99);
+  registry.fault({ method: 'GET', path: /blobs/ }, { cutAfter: 10 }, 99);
+  const timing = { retryMs: 60_000, stallMs: 60_000 };
+  for (const start of [
+    (signal: AbortSignal) => openFake(registry, 'team/app', { signal, timing }).uploadBlob(blob, sourceOf(BLOB)),
+    (signal: AbortSignal) => collect(openFake(registry, 'team/app', { signal, timing }).readBlob(blob)),
+  ]) {
+    await assert.rejects(start(AbortSignal.timeout(150)), { name: 'TimeoutError' });
+  }
 });
