@@ -89,6 +89,12 @@ export class CollectorLease implements AsyncDisposable {
   }
 }
 
+/** Whether a collector is at work, or died and none has been since: no clock is asked. */
+export async function isCollecting(storage: RegistryStorage): Promise<boolean> {
+  const held = await storage.readDocument(KEY);
+  return held !== undefined && readRecord(held.bytes).until !== 0;
+}
+
 function record(run: string, until: number): Buffer {
   return Buffer.from(JSON.stringify({ run, until } satisfies LeaseRecord));
 }

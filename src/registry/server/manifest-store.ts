@@ -2,6 +2,7 @@ import { type Digest, digestAlgorithm } from '../../core/digest.ts';
 import { ImagoError, isImagoError } from '../../core/errors.ts';
 import type { Version } from '../storage/storage.ts';
 import { WIRE_ERRORS } from '../wire/errors.ts';
+import { isCollecting } from './collect-lease.ts';
 import { decodeDocument, encodeDocument, type ManifestLink, type Referrer, type TagRecord } from './documents.ts';
 import { WireFailure } from './failure.ts';
 import { hashBytes } from './hash-state.ts';
@@ -9,7 +10,7 @@ import { manifestKey, referrerKey, tagKey, tagsPrefix } from './keys.ts';
 import { mapBounded } from './parallel.ts';
 import { type ManifestFacts, readManifestFacts } from './references.ts';
 import type { Registry } from './registry.ts';
-import { ensureRepository, findBlob, findUncondemned, readCondemned } from './repositories.ts';
+import { ensureRepository, findBlob, findUncondemned, linkBlob, readCondemned } from './repositories.ts';
 import type { ManifestReference } from './route.ts';
 
 /** A manifest of a repository. */
@@ -90,7 +91,7 @@ export function checkManifest(registry: Registry, bytes: Buffer, contentType: st
  *
  * The order makes the collector safe: it condemns blobs first and lists the manifests after that; here the manifest is
  * written first, and what is condemned is read after that. So either the collector finds the manifest, or this finds
- * the blob condemned.
+ * the blob condemned. Links to the blobs are written anew while a collector is at work: it removes none that changed.
  */
 export async function storeManifest(registry: Registry, repository: string, manifest: NewManifest): Promise<void> {
   const { storage } = registry;
@@ -108,6 +109,7 @@ export async function storeManifest(registry: Registry, repository: string, mani
     if (created) await withdraw(registry, key, version);
     throw missing(lost, 'a blob was collected while its manifest was pushed: push it again');
   }
+  if (await isCollecting(storage)) await renewLinks(registry, repository, present.slice(1));
   if (facts.subject !== undefined) {
     const { mediaType, artifactType, annotations } = facts;
     const referrer: Referrer = { mediaType, digest, size: bytes.length, artifactType, annotations };
@@ -128,6 +130,17 @@ async function isSafe(registry: Registry, blob: Digest): Promise<boolean> {
     }
     await new Promise((resolve) => setTimeout(resolve, VERDICT_STEP_MS));
   }
+}
+
+/**
+ * A collector that removed a blob may be about to remove its links as it saw them, and the blob may have come again by way
+ * of another repository. Where the manifest is written before the collector begins, it needs nothing of this.
+ */
+async function renewLinks(registry: Registry, repository: string, blobs: Digest[]): Promise<void> {
+  await mapBounded(blobs, async (blob) => {
+    const stat = await registry.storage.statBlob(blob);
+    if (stat !== undefined) await linkBlob(registry, repository, blob, stat.size);
+  });
 }
 
 /** Whether there was none must be known for certain: only then may it be taken back. */
