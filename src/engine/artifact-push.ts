@@ -154,12 +154,13 @@ async function preparePiece(file: ArtifactFile, title: string, signal?: AbortSig
   return {
     descriptor: { mediaType: file.mediaType ?? MEDIA_TYPES.layer, digest, size, annotations: { [TITLE]: title } },
     title,
-    open: (offset) => readFrom(path, offset),
+    // What was added since is not part of it.
+    open: (offset) => readFrom(path, offset, size),
   };
 }
 
-function readFrom(path: string, start: number): AsyncIterable<Buffer> {
-  return createReadStream(path, { start, highWaterMark: 2 ** 18 }) as AsyncIterable<Buffer>;
+async function* readFrom(path: string, start: number, size = Number.POSITIVE_INFINITY): AsyncGenerator<Buffer> {
+  if (start < size) yield* createReadStream(path, { start, end: size - 1, highWaterMark: 2 ** 18 });
 }
 
 async function pushPiece(repository: Repository, piece: Piece, options: PushArtifactOptions): Promise<void> {

@@ -35,6 +35,12 @@ describe('what is offered', () => {
     assert.deepEqual(await offered('version', '--f'), ['--format']);
     assert.deepEqual(await offered('version', ''), []);
   });
+  test('commands of a group', async () => {
+    assert.deepEqual(await offered('manifest', ''), ['annotate', 'create', 'inspect', 'push', 'rm']);
+    assert.deepEqual(await offered('artifact', 'pus'), ['push']);
+    assert.equal(await offered('artifact', 'push', 'host/name', ''), 'files');
+    assert.deepEqual(await offered('artifact', 'push', '--subject', 'loc'), ['localhost:5000/app']);
+  });
   test('fixed words', async () => {
     assert.deepEqual(await offered('completion', ''), ['bash', 'zsh', 'fish']);
     assert.deepEqual(await offered('completion', 'bash', ''), []);

@@ -135,6 +135,18 @@ describe('artifacts travel', () => {
     assert.equal(statSync(join(directory, 'd/run')).mtimeMs, 1_000_000_000);
   });
 
+  it('an empty file, and an empty directory', async () => {
+    using lab = new Lab();
+    await using registry = await FakeRegistry.start();
+    const source = lab.tree('in', { empty: '' });
+    mkdirSync(join(source, 'd'));
+    const files = ['empty', 'd'].map((path) => ({ path: join(source, path) }));
+    await pushArtifact(`${registry.host}/a:1`, files);
+    await pullArtifact(`${registry.host}/a:1`, { directory: lab.path('out') });
+    assert.equal(statSync(lab.path('out/empty')).size, 0);
+    assert.deepEqual(readdirSync(lab.path('out/d')), []);
+  });
+
   it('the same again is the same digest, and nothing travels twice', async () => {
     using lab = new Lab();
     await using registry = await FakeRegistry.start();
