@@ -309,6 +309,39 @@ describe('TLS', () => {
     await assert.rejects(get(`${rig.url}/v2/`, pem('server')));
   });
 
+  test('a slow body is told from a steady one', { skip }, async () => {
+    makeCertificate('slow', 'slow');
+    const rig = await lab.serve(
+      'tls: { cert: slow.pem, key: slow.key }\ntimeouts: { bodyGrace: 400ms, bodyRate: 4000B, idle: 10s }',
+    );
+    const upload = (pieces: Buffer[]): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const body = Buffer.concat(pieces);
+        const req = tlsRequest(
+          `${rig.url}/v2/a/b/blobs/uploads/?digest=${sha256(body)}`,
+          {
+            method: 'POST',
+            agent: false,
+            rejectUnauthorized: false,
+            headers: { 'content-type': 'application/octet-stream', 'content-length': String(body.length) },
+          },
+          (res) => res.resume().on('end', () => resolve(res.statusCode!)),
+        );
+        req.on('error', reject);
+        const send = async (): Promise<void> => {
+          for (const piece of pieces) {
+            req.write(piece);
+            await sleep(50);
+          }
+          req.end();
+        };
+        void send();
+      });
+    const pieces = (size: number): Buffer[] => Array.from({ length: 40 }, () => randomBytes(size));
+    assert.equal(await upload(pieces(1000)), 201);
+    assert.equal(await upload(pieces(10)), 408);
+  });
+
   test('files that do not belong together are told at the start', { skip }, async () => {
     makeCertificate('a', 'a');
     makeCertificate('b', 'b');

@@ -1,5 +1,6 @@
 import { serveRegistry } from '../../engine/registry-serve.ts';
 import type { Command } from '../command.ts';
+import { reportError } from '../failure.ts';
 
 export const command: Command = {
   name: 'registry serve',
@@ -38,6 +39,8 @@ export const command: Command = {
       readOnly: options['read-only'] === true,
       anonymousPull: options['anonymous-pull'] === true,
     });
+    // One request's mistake of ours must not end the others.
+    process.on('unhandledRejection', (error) => void reportError(error));
     await stopSignal();
     await running.stop();
     return 0;

@@ -45,11 +45,11 @@ export function createFront({ registry, readiness, metrics, tokens, log }: Front
       if (req.method !== 'GET' && req.method !== 'POST') return sendText(res, 405, 'GET or POST only\n');
       const started = performance.now();
       const remote = req.socket.remoteAddress;
-      answerTokenRequest(tokens, req, res).then((user) => {
-        const { statusCode: status } = res;
+      const answered = (user: string | undefined): void => {
         const ms = Math.round(performance.now() - started);
-        log.info('token request', { remote, user, method: req.method, status, ms });
-      }, failed);
+        log.info('token request', { remote, user, method: req.method, status: res.statusCode, ms });
+      };
+      answerTokenRequest(tokens, req, res).then(answered).catch(failed);
     } else registry(req, res);
   };
 }
