@@ -414,13 +414,13 @@ function uploadContract(pair: Pair): void {
       assert.equal((await both[(i + 1) % 2]!.statUpload(id))?.size, at);
     }
     assert.ok((await collect(await both[1].readUpload(id))).equals(bytes));
-    await both[1].publishUpload(id, digest);
+    await both[1].publishUpload(id, digest, bytes.length);
     assert.ok((await readBlob(both[0], digest)).equals(bytes));
     for (const storage of both) {
       assert.equal(await storage.statUpload(id), undefined);
       await rejects(storage.appendUpload(id, 0, chunks(bytes, 100)), 'UPLOAD_UNKNOWN');
       await rejects(storage.readUpload(id), 'UPLOAD_UNKNOWN');
-      await rejects(storage.publishUpload(id, digest), 'UPLOAD_UNKNOWN');
+      await rejects(storage.publishUpload(id, digest, bytes.length), 'UPLOAD_UNKNOWN');
       await storage.discardUpload(id);
     }
     assert.ok((await readBlob(both[0], digest)).equals(bytes));
@@ -433,7 +433,7 @@ function uploadContract(pair: Pair): void {
     for (let at = 0; at < bytes.length; at += 1500) {
       await both[(at / 1500) % 2]!.appendUpload(id, at, chunks(bytes.subarray(at, at + 1500), 700));
     }
-    await both[0].publishUpload(id, digest);
+    await both[0].publishUpload(id, digest, bytes.length);
     assert.ok((await readBlob(both[1], digest)).equals(bytes));
   });
 
@@ -466,7 +466,7 @@ function uploadContract(pair: Pair): void {
           );
         }
       }
-      await there.publishUpload(id, digest);
+      await there.publishUpload(id, digest, bytes.length);
       assert.ok((await readBlob(here, digest)).equals(bytes));
     }
   });
@@ -484,7 +484,7 @@ function uploadContract(pair: Pair): void {
     assert.ok(size > 0 && size <= 11 * MIB, String(size));
     assert.ok((await collect(await there.readUpload(id))).equals(bytes.subarray(0, size)));
     await there.appendUpload(id, size, chunks(bytes.subarray(size), 65_536));
-    await there.publishUpload(id, digest);
+    await there.publishUpload(id, digest, bytes.length);
     assert.ok((await readBlob(here, digest)).equals(bytes));
   });
 
@@ -498,12 +498,24 @@ function uploadContract(pair: Pair): void {
     await here.discardUpload(id);
   });
 
+  it('publishes nothing but what was hashed', async () => {
+    const [here, there] = pair();
+    const { bytes, digest } = sample(6 * MIB);
+    const { id } = await here.createUpload('a');
+    await here.appendUpload(id, 0, chunks(bytes, 65_536));
+    await there.appendUpload(id, bytes.length, chunks(Buffer.from('more'), 4));
+    await rejects(here.publishUpload(id, digest, bytes.length), 'UPLOAD_OFFSET');
+    assert.equal(await there.statBlob(digest), undefined);
+    assert.equal((await there.statUpload(id))?.size, bytes.length + 4);
+    await here.discardUpload(id);
+  });
+
   it('publishes for one of two at once, and the blob is whole', async () => {
     const both = pair();
     const { bytes, digest } = sample(6 * MIB);
     const { id } = await both[0].createUpload('a');
     await both[0].appendUpload(id, 0, chunks(bytes, 65_536));
-    const results = await Promise.allSettled(both.map((storage) => storage.publishUpload(id, digest)));
+    const results = await Promise.allSettled(both.map((storage) => storage.publishUpload(id, digest, bytes.length)));
     assert.equal(results.filter((result) => result.status === 'fulfilled').length, 1);
     assert.ok((await readBlob(both[1], digest)).equals(bytes));
   });
@@ -525,7 +537,7 @@ function uploadContract(pair: Pair): void {
       assert.equal(await here.statUpload(id), undefined);
       await rejects(here.appendUpload(id, 0, chunks(Buffer.from('x'), 1)), 'UPLOAD_UNKNOWN');
       await rejects(here.readUpload(id), 'UPLOAD_UNKNOWN');
-      await rejects(here.publishUpload(id, sample(1).digest), 'UPLOAD_UNKNOWN');
+      await rejects(here.publishUpload(id, sample(1).digest, 1), 'UPLOAD_UNKNOWN');
       await here.discardUpload(id);
     }
   });
@@ -566,7 +578,7 @@ function sample(size: number): { bytes: Buffer; digest: Digest } {
 async function upload(storage: RegistryStorage, digest: Digest, bytes: Buffer): Promise<void> {
   const { id } = await storage.createUpload('some/repository');
   if (bytes.length > 0) await storage.appendUpload(id, 0, chunks(bytes, 65_536));
-  await storage.publishUpload(id, digest);
+  await storage.publishUpload(id, digest, bytes.length);
 }
 
 async function* chunks(bytes: Buffer, size: number): AsyncGenerator<Uint8Array> {

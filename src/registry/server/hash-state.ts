@@ -61,10 +61,10 @@ export function hashBytes(bytes: Uint8Array, algorithm: DigestAlgorithm): Digest
   return hash.digest();
 }
 
-export async function hashStream(source: AsyncIterable<Uint8Array>, algorithm: DigestAlgorithm): Promise<Digest> {
+export async function hashStream(source: AsyncIterable<Uint8Array>, algorithm: DigestAlgorithm): Promise<RunningHash> {
   const hash = new RunningHash(algorithm);
   for await (const chunk of source) hash.update(chunk);
-  return hash.digest();
+  return hash;
 }
 
 export function matchesDigest(bytes: Uint8Array, digest: Digest): boolean {

@@ -161,11 +161,11 @@ async function writeLink(
   }
 }
 
+/** Deletes a document if nobody wrote it again meanwhile: that push decides for itself. */
 async function withdraw({ storage }: Registry, key: string, version: Version): Promise<void> {
   try {
     await storage.deleteDocument(key, { expect: version });
   } catch (error) {
-    // Written again meanwhile: that push decides for itself.
     if (!isImagoError(error, 'STORAGE_CONFLICT')) throw error;
   }
 }
@@ -235,8 +235,9 @@ async function removeTagsOf(registry: Registry, repository: string, digest: Dige
   do {
     const page = await registry.storage.listDocuments(prefix, after === undefined ? {} : { after });
     await mapBounded(page.keys, async ({ key }) => {
-      const tag = key.slice(prefix.length);
-      if ((await readTag(registry, repository, tag))?.digest === digest) await removeTag(registry, repository, tag);
+      const document = await registry.storage.readDocument(key);
+      if (document === undefined || decodeDocument<TagRecord>(document).digest !== digest) return;
+      await withdraw(registry, key, document.version);
     });
     after = page.next;
   } while (after !== undefined);

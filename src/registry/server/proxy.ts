@@ -145,8 +145,8 @@ class Cache {
     const { id } = await storage.createUpload(repository);
     try {
       // The source ends well only where the digest was right.
-      await storage.appendUpload(id, 0, source);
-      await storage.publishUpload(id, digest);
+      const stored = await storage.appendUpload(id, 0, source);
+      await storage.publishUpload(id, digest, stored);
     } catch (error) {
       await storage.discardUpload(id).catch(() => {});
       throw error;

@@ -151,27 +151,35 @@ async function explain({ registry }: Exchange, upload: UploadStat, error: unknow
 
 async function finish(exchange: Exchange, upload: UploadStat, digest: Digest): Promise<void> {
   const { registry } = exchange;
-  const { storage, hashes, openUploads } = registry;
-  const now = await storage.statUpload(upload.id);
-  const size = now?.size ?? upload.size;
-  const algorithm = digestAlgorithm(digest);
-  const kept = hashes.take(upload.id, size);
+  let hash: RunningHash;
   try {
-    const real =
-      kept?.algorithm === algorithm ? kept.digest() : await hashStream(await storage.readUpload(upload.id), algorithm);
+    hash = await hashUpload(exchange, upload, digestAlgorithm(digest));
+    const real = hash.digest();
     if (real !== digest) {
-      await discard(exchange, upload);
+      await discard(exchange, upload).catch(() => undefined);
       throw new WireFailure(WIRE_ERRORS.digestInvalid, 'the blob has another digest than was promised', {
-        detail: { want: digest, got: real, size },
+        detail: { want: digest, got: real, size: hash.size },
       });
     }
-    await storage.publishUpload(upload.id, digest);
+    // Of that size only: what another request appends by now was not hashed.
+    await registry.storage.publishUpload(upload.id, digest, hash.size);
   } catch (error) {
     throw await explain(exchange, upload, error);
   }
-  openUploads.ended(upload.repository);
-  await linkBlob(registry, upload.repository, digest, size);
+  registry.openUploads.ended(upload.repository);
+  await linkBlob(registry, upload.repository, digest, hash.size);
   sendCreated(exchange, upload.repository, digest);
+}
+
+/** The hash of what came in: kept since, or made of the stored bytes (another replica's, another algorithm). */
+async function hashUpload(
+  { registry }: Exchange,
+  upload: UploadStat,
+  algorithm: DigestAlgorithm,
+): Promise<RunningHash> {
+  const now = await registry.storage.statUpload(upload.id);
+  const kept = now && registry.hashes.take(upload.id, now.size);
+  return kept?.algorithm === algorithm ? kept : hashStream(await registry.storage.readUpload(upload.id), algorithm);
 }
 
 function sendCreated(exchange: Exchange, repository: string, digest: Digest): void {

@@ -23,7 +23,7 @@ export function composeStorage({ documents, blobs, uploads, ...rest }: StoragePa
     statUpload: (id) => uploads.statUpload(id),
     appendUpload: (id, offset, source) => uploads.appendUpload(id, offset, source),
     readUpload: (id) => uploads.readUpload(id),
-    publishUpload: (id, digest) => uploads.publishUpload(id, digest),
+    publishUpload: (id, digest, size) => uploads.publishUpload(id, digest, size),
     discardUpload: (id) => uploads.discardUpload(id),
     listUploads: (options) => uploads.listUploads(options),
   };

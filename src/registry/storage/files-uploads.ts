@@ -88,8 +88,10 @@ export class FileUploads implements UploadStorage {
     return new ByteFile(fd, 0, fstatSync(fd).size, `upload ${id}`);
   }
 
-  async publishUpload(id: string, digest: Digest): Promise<void> {
-    using _lock = this.#lock(id);
+  async publishUpload(id: string, digest: Digest, size: number): Promise<void> {
+    using lock = this.#lock(id);
+    const now = fstatSync(lock.fd).size;
+    if (now !== size) throw uploadOffset(id, now, size);
     const data = this.#path(id, 'data');
     stampVersion(data);
     await this.#area.syncPath(data);

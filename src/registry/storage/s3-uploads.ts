@@ -71,11 +71,13 @@ export class S3Uploads implements UploadStorage {
     return streamUpload(this.#bucket, id, read);
   }
 
-  async publishUpload(id: string, digest: Digest): Promise<void> {
+  async publishUpload(id: string, digest: Digest, size: number): Promise<void> {
     if (this.#active.has(id)) throw uploadBusy(id);
     this.#active.add(id);
     try {
       const read = await this.#readOpen(id);
+      const now = uploadSize(read.state);
+      if (now !== size) throw uploadOffset(id, now, size);
       const data = await this.#gather(id, read);
       const at = Date.now();
       await writeState(

@@ -111,9 +111,10 @@ export interface UploadStorage {
   readUpload(id: string): Promise<ByteStream>;
   /**
    * Makes the upload's bytes the blob of that digest (checked by the caller), durably, and ends the upload. Replaces a
-   * blob of the same digest: same bytes, new version.
+   * blob of the same digest: same bytes, new version. `size` is how many bytes were hashed: where the upload has others by
+   * now, `UPLOAD_OFFSET`, and nothing is published.
    */
-  publishUpload(id: string, digest: Digest): Promise<void>;
+  publishUpload(id: string, digest: Digest, size: number): Promise<void>;
   discardUpload(id: string): Promise<void>;
   listUploads(options?: {
     after?: string;
