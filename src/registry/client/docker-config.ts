@@ -25,12 +25,10 @@ export function fallbackConfigPaths(options: ClientOptions): string[] {
   const env = options.environment ?? process.env;
   if (env.REGISTRY_AUTH_FILE) return [env.REGISTRY_AUTH_FILE];
   const config = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config');
-  const runtime = env.XDG_RUNTIME_DIR || (process.getuid?.() === 0 ? '/run/containers/0' : undefined);
-  const paths = [join(config, 'containers/auth.json')];
-  if (runtime !== undefined) {
-    paths.unshift(join(runtime, env.XDG_RUNTIME_DIR ? 'containers/auth.json' : 'auth.json'));
-  }
-  return paths;
+  const runtime = env.XDG_RUNTIME_DIR
+    ? join(env.XDG_RUNTIME_DIR, 'containers')
+    : `/run/containers/${process.getuid?.()}`;
+  return [join(runtime, 'auth.json'), join(config, 'containers/auth.json')];
 }
 
 /** The key of a registry in `auths`, `credHelpers` and credential helpers. */

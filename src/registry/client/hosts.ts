@@ -46,9 +46,7 @@ function hostAt(location: string, insecure: boolean, mirror: boolean): Host {
   const match = LOCATION.exec(location);
   const url = match === null ? undefined : URL.parse(`https://${match[2]}/`);
   if (!match || !url || url.pathname !== '/' || (!mirror && (match[1] ?? match[3]) !== undefined)) {
-    throw new ImagoError('BAD_REGISTRY', `not a registry: ${JSON.stringify(location.slice(0, 200))}`, {
-      want: mirror ? '[http[s]://]HOST[:PORT][/PREFIX]' : 'HOST[:PORT]',
-    });
+    throw badRegistry(location, mirror ? '[http[s]://]HOST[:PORT][/PREFIX]' : 'HOST[:PORT]');
   }
   const name = match[2]!;
   const prefix = (match[3] ?? '').replace(/^v2(?:\/|$)|\/+$/g, '');
@@ -63,6 +61,12 @@ function hostAt(location: string, insecure: boolean, mirror: boolean): Host {
     prefix,
     mirror,
   };
+}
+
+/** Somebody may have put a password before the host: it is not repeated. */
+export function badRegistry(text: string, want: string): ImagoError {
+  const shown = text.slice(0, 200).replace(/[^/]*@/, '***@');
+  return new ImagoError('BAD_REGISTRY', `not a registry: ${JSON.stringify(shown)}`, { want });
 }
 
 function schemeOfPort(authority: string): 'http' | 'https' | undefined {

@@ -2,7 +2,7 @@ import { ImagoError } from '../../core/errors.ts';
 import { discardBody, readStart } from './body.ts';
 import { Endpoint } from './endpoint.ts';
 import { describeAnswer, MAX_ERROR_BODY } from './errors.ts';
-import { DOCKER_HUB, listHosts } from './hosts.ts';
+import { badRegistry, DOCKER_HUB, listHosts } from './hosts.ts';
 import type { Arrival } from './redirect.ts';
 import { openSession } from './session.ts';
 import { showUrl } from './shown-url.ts';
@@ -16,9 +16,7 @@ export function parseServer(text: string | undefined): string {
     .replace(/\/(?:v[12]\/?)?$/i, '');
   if (host === '' || host === 'index.docker.io' || host === 'registry-1.docker.io') return DOCKER_HUB;
   if (!/^[^/?#@\s]+$/.test(host) || URL.parse(`https://${host}/`) === null) {
-    throw new ImagoError('BAD_REGISTRY', `not a registry: ${JSON.stringify(text!.slice(0, 200))}`, {
-      want: 'HOST[:PORT]',
-    });
+    throw badRegistry(text!, 'HOST[:PORT]');
   }
   return host;
 }

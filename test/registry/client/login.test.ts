@@ -70,6 +70,14 @@ describe('names of registries', () => {
   for (const text of ['quay.io/team', 'user@host', 'a b', 'host:99999', 'host?x']) {
     test(`none: ${text}`, () => assert.throws(() => parseServer(text), { code: 'BAD_REGISTRY' }));
   }
+  for (const text of ['user:s3cret@host', 'https://user:s3cret@host/']) {
+    test(`a password in it is not repeated: ${text}`, () => {
+      assert.throws(
+        () => parseServer(text),
+        (error: Error) => !error.message.includes('s3cret'),
+      );
+    });
+  }
 });
 
 describe('login and logout', { timeout: 60_000 }, () => {
