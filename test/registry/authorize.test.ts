@@ -228,7 +228,8 @@ auth:
     assert.equal((await ask(`${own.url}/v2/`, { user: 'dan:new' })).status, 200);
   });
 
-  test('the log has users and never a password', async () => {
+  test('the log has users, refused ones too, and never a password', async () => {
+    assert.ok(rig.log.some(({ user, status }) => user === 'bob' && status === 403));
     const text = JSON.stringify(rig.log);
     assert.match(text, /"user":"bob"/);
     for (const secret of ['secret', 'hidden', Buffer.from('ann:secret').toString('base64')]) {

@@ -31,7 +31,9 @@ export function createAuthorize(control: AccessControl): Authorize {
       const check = await control.passwords.check(credentials.user, credentials.password);
       if (check === 'busy') return BUSY;
       if (check === 'wrong') return unauthorized('the user name or the password is wrong', challenge());
-      return control.permits(credentials.user, access) ? { ok: true, user: credentials.user } : denied(access);
+      return control.permits(credentials.user, access)
+        ? { ok: true, user: credentials.user }
+        : denied(credentials.user, access);
     }
     if (credentials.scheme === 'none' && control.permits(undefined, access)) return { ok: true };
     return unauthorized('authentication required', challenge());
@@ -53,7 +55,7 @@ async function decideByToken(
   if (own !== undefined && !root && !permits(own.user, access)) {
     return own.user === undefined
       ? unauthorized('authentication required', challenge('insufficient_scope'))
-      : denied(access);
+      : denied(own.user, access);
   }
   if (coversAccess(token.access, access)) return { ok: true, ...user };
   // 401 and not the 403 of RFC 6750: clients of registries fetch a token with the scope that they are told.
@@ -72,9 +74,9 @@ function unauthorized(message: string, challenges: string[]): Refused {
   return { ok: false, status: 401, challenges, message };
 }
 
-function denied({ repository, action }: Access): Refused {
+function denied(user: string, { repository, action }: Access): Refused {
   const what = repository === undefined ? 'list the catalog' : `${action} ${repository}`;
-  return { ok: false, status: 403, challenges: [], message: `not allowed to ${what}` };
+  return { ok: false, status: 403, challenges: [], user, message: `not allowed to ${what}` };
 }
 
 /** RFC 7617 §2, RFC 6750 §3. One challenge only: given two, some clients take the one that they cannot answer. */

@@ -27,6 +27,8 @@ export interface Refused {
   status: 401 | 403 | 429;
   /** Values of `WWW-Authenticate`, one header each. */
   challenges: string[];
+  /** Who is refused, where that is known: for the log. */
+  user?: string;
   /** For the body of the answer. */
   message: string;
   /** Seconds, for `Retry-After` with 429. */

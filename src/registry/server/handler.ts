@@ -69,8 +69,8 @@ async function serve(exchange: Exchange, event: RequestEvent, options: HandlerOp
 
 async function admit(authorize: Authorize, { request }: Exchange, event: RequestEvent, access: Access): Promise<void> {
   const decision = await authorize(request, access);
-  if (!decision.ok) throw refusal(decision);
   if (decision.user !== undefined) event.user = decision.user;
+  if (!decision.ok) throw refusal(decision);
 }
 
 function refusal(decision: Exclude<Decision, { ok: true }>): WireFailure {
