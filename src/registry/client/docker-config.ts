@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ImagoError } from '../../core/errors.ts';
 import { replaceFile } from '../../system/atomic.ts';
+import { tryLockFile } from '../../system/lock.ts';
 import { DOCKER_HUB } from './hosts.ts';
 import type { ClientOptions, Credentials } from './types.ts';
 
@@ -10,6 +11,8 @@ import type { ClientOptions, Credentials } from './types.ts';
 export type DockerConfig = Record<string, unknown>;
 
 const MAX_FILE = 4 * 1024 * 1024;
+const MAX_LOCK_WAIT_MS = 2000;
+const LOCK_STEP_MS = 5;
 const HUB_KEY = 'https://index.docker.io/v1/';
 /** What other programs called the same place. */
 const HUB_NAMES: readonly string[] = [DOCKER_HUB, 'index.docker.io', 'registry-1.docker.io'];
@@ -61,10 +64,11 @@ export function readDockerConfig(path: string): DockerConfig {
 
 /** Changes a config.json as a whole, keeping what it holds otherwise; mode 0600, as it may hold passwords. */
 export function updateDockerConfig(path: string, change: (config: DockerConfig) => void): void {
-  const config = readDockerConfig(path);
-  change(config);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    using _ = lockDirectory(dirname(path));
+    const config = readDockerConfig(path);
+    change(config);
     const before = statSync(path, { throwIfNoEntry: false });
     // A symbolic link stays one.
     const target = before === undefined ? path : realpathSync(path);
@@ -72,12 +76,23 @@ export function updateDockerConfig(path: string, change: (config: DockerConfig) 
     // `sudo` with the user's HOME: the file stays the user's.
     if (before !== undefined && process.getuid?.() === 0 && before.uid !== 0) chownSync(target, before.uid, before.gid);
   } catch (cause) {
+    if (cause instanceof ImagoError) throw cause;
     throw new ImagoError('DOCKER_CONFIG_UNWRITABLE', `cannot write ${path}`, {
       got: (cause as Error).message,
       remedy: 'name another directory in DOCKER_CONFIG',
       cause,
     });
   }
+}
+
+/** Another login may be writing. Who holds the lock for long is not waited for: the file is replaced whole anyhow. */
+function lockDirectory(path: string): Disposable | undefined {
+  for (let waited = 0; waited < MAX_LOCK_WAIT_MS; waited += LOCK_STEP_MS) {
+    const lock = tryLockFile(path, 'exclusive');
+    if (lock !== undefined) return lock;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOCK_STEP_MS);
+  }
+  return undefined;
 }
 
 /** The helper program's suffix for a registry: of `credHelpers`, else `credsStore`. */

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { getFromHelper } from '../../../src/registry/client/credential-helpers.ts';
 import { eraseCredentials, findCredentials, storeCredentials } from '../../../src/registry/client/credentials.ts';
 import type { ClientOptions } from '../../../src/registry/client/types.ts';
@@ -178,6 +180,19 @@ describe('writing', () => {
     symlinkSync(real, join(home, '.docker/config.json'));
     await storeCredentials('a.io', USER, options);
     assert.deepEqual(Object.keys(JSON.parse(readFileSync(real, 'utf8')).auths), ['a.io']);
+  });
+
+  test('many at once lose nothing', async () => {
+    const module = JSON.stringify(new URL('../../../src/registry/client/credentials.ts', import.meta.url));
+    const script = `import { storeCredentials } from ${module};
+      const environment = { HOME: process.argv[1] };
+      for (let i = 0; i < 20; i++) {
+        await storeCredentials('r' + i + '.' + process.argv[2], { username: 'u', password: 'p' }, { environment });
+      }`;
+    const run = (name: string) =>
+      promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, home, name]);
+    await Promise.all(['a.io', 'b.io', 'c.io', 'd.io'].map(run));
+    assert.equal(Object.keys(read().auths).length, 80);
   });
 
   test('a place that cannot be written', async () => {
