@@ -32,8 +32,12 @@ function makeFrame(block: Uint8Array, level: number): Uint8Array {
   });
 }
 
+/** For reading, again and again: a thread has one block at a time. */
+let buffer: Buffer = Buffer.alloc(0);
+
 function readExactly(path: string, offset: number, length: number): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(length);
+  if (buffer.length < length) buffer = Buffer.allocUnsafeSlow(length);
+  const bytes = buffer.subarray(0, length);
   const fd = openSync(path, 'r');
   try {
     for (let done = 0; done < length; ) {

