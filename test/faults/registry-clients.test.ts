@@ -219,7 +219,7 @@ describe('time', () => {
     }
     const start = performance.now();
     assert.equal((await ask(`${rig.url}/v2/`)).status, 200);
-    assert.ok(performance.now() - start < 500);
+    assert.ok(performance.now() - start < 3000);
     await settle(() => slow.every((socket) => socket.closed));
     for (const socket of slow) socket.destroy();
   });

@@ -198,6 +198,23 @@ describe('the end', () => {
     agent.destroy();
   });
 
+  test('an upload that ended on another connection keeps none open', async () => {
+    const rig = await lab.serve('shutdown: { timeout: 20s }');
+    const agent = new Agent({ keepAlive: true });
+    const opened = await new Promise<string>((resolve) => {
+      const req = request(`${rig.url}/v2/a/b/blobs/uploads/`, { method: 'POST', agent }, (res) => {
+        res.resume().on('end', () => resolve(res.headers.location!));
+      });
+      req.end();
+    });
+    const put = await ask(`${rig.url}${opened}?digest=${sha256('x')}`, { method: 'PUT', body: 'x' });
+    assert.equal(put.status, 201);
+    const start = performance.now();
+    await rig.running.stop();
+    assert.ok(performance.now() - start < 2000);
+    agent.destroy();
+  });
+
   test('what takes longer than the limit is cut off', async () => {
     const rig = await lab.serve('shutdown: { timeout: 300ms }');
     const req = request(`${rig.url}/v2/a/b/blobs/uploads/?digest=${sha256('x')}`, {

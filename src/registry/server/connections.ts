@@ -15,7 +15,7 @@ interface Exchange {
 
 interface Connection {
   exchanges: Set<Exchange>;
-  /** Uploads that were opened or fed by it, and are not finished. */
+  /** Uploads that were opened or fed by it; those of them count that are open still. */
   uploads: Set<string>;
 }
 
@@ -29,6 +29,8 @@ export class Connections {
   readonly #patience: Patience;
   readonly #onSlow: (reason: 'slow' | 'idle') => void;
   readonly #known = new Map<Socket, Connection>();
+  /** Clients may end an upload on another connection than the one that they began it on. */
+  readonly #openUploads = new Set<string>();
   readonly #timer: NodeJS.Timeout;
   #inFlight = 0;
   #draining = false;
@@ -50,9 +52,11 @@ export class Connections {
   }
 
   add(socket: Socket): void {
-    this.#known.set(socket, { exchanges: new Set(), uploads: new Set() });
+    const uploads = new Set<string>();
+    this.#known.set(socket, { exchanges: new Set(), uploads });
     socket.on('close', () => {
       this.#known.delete(socket);
+      for (const id of uploads) this.#openUploads.delete(id);
       if (this.#known.size === 0) this.#whenEmpty?.();
     });
     if (this.#draining) socket.destroy();
@@ -71,10 +75,8 @@ export class Connections {
     const exchange: Exchange = { req, res, since: performance.now(), bytesRead: socket.bytesRead };
     connection.exchanges.add(exchange);
     this.#inFlight++;
-    if (this.#draining && connection.uploads.size === 0) res.shouldKeepAlive = false;
-    res.on('finish', () => {
-      followUpload(connection, req, res);
-    });
+    if (this.#draining && !this.#hasUpload(connection)) res.shouldKeepAlive = false;
+    res.on('finish', () => this.#followUpload(connection, req, res));
     res.on('close', () => {
       connection.exchanges.delete(exchange);
       this.#inFlight--;
@@ -99,7 +101,7 @@ export class Connections {
     this.#draining = true;
     for (const [socket, connection] of this.#known) {
       for (const { res } of connection.exchanges) {
-        if (!res.headersSent && connection.uploads.size === 0) res.shouldKeepAlive = false;
+        if (!res.headersSent && !this.#hasUpload(connection)) res.shouldKeepAlive = false;
       }
       this.#endIfIdle(socket, connection);
     }
@@ -121,8 +123,31 @@ export class Connections {
     return { cutOff };
   }
 
-  #endIfIdle(socket: Socket, { exchanges, uploads }: Connection): void {
-    if (exchanges.size === 0 && uploads.size === 0) socket.end(() => socket.destroy());
+  #endIfIdle(socket: Socket, connection: Connection): void {
+    if (connection.exchanges.size === 0 && !this.#hasUpload(connection)) socket.end(() => socket.destroy());
+  }
+
+  #hasUpload({ uploads }: Connection): boolean {
+    return [...uploads].some((id) => this.#openUploads.has(id));
+  }
+
+  /** OCI distribution-spec v1.1.1 §Pushing a blob in chunks: POST opens, PATCH goes on, PUT and DELETE end. */
+  #followUpload({ uploads }: Connection, req: IncomingMessage, res: ServerResponse): void {
+    const path = req.url?.split('?')[0] ?? '';
+    if (!path.includes('/blobs/uploads/')) return;
+    const { method } = req;
+    if (method === 'POST' || method === 'PATCH') {
+      const location = res.getHeader('location');
+      if (res.statusCode !== 202 || typeof location !== 'string') return;
+      for (const id of uploads) if (!this.#openUploads.has(id)) uploads.delete(id);
+      if (uploads.size >= MAX_UPLOADS_OF_CONNECTION) return;
+      const id = basename(location.split('?')[0]!);
+      uploads.add(id);
+      this.#openUploads.add(id);
+    } else if (method === 'DELETE' || (method === 'PUT' && res.statusCode < 500)) {
+      this.#openUploads.delete(basename(path));
+      if (this.#draining) for (const [socket, connection] of this.#known) this.#endIfIdle(socket, connection);
+    }
   }
 
   #lookAtBodies(): void {
@@ -156,16 +181,4 @@ export class Connections {
       answerOnSocket(socket, 408, 'REQUEST_TIMEOUT', message);
     } else socket.destroy();
   }
-}
-
-/** OCI distribution-spec v1.1.1 §Pushing a blob in chunks: POST opens, PATCH goes on, PUT and DELETE end. */
-function followUpload({ uploads }: Connection, req: IncomingMessage, res: ServerResponse): void {
-  const path = req.url?.split('?')[0] ?? '';
-  if (!path.includes('/blobs/uploads/')) return;
-  const { method } = req;
-  if (method === 'POST' || method === 'PATCH') {
-    const location = res.getHeader('location');
-    if (res.statusCode !== 202 || typeof location !== 'string' || uploads.size >= MAX_UPLOADS_OF_CONNECTION) return;
-    uploads.add(basename(location.split('?')[0]!));
-  } else if (method === 'DELETE' || (method === 'PUT' && res.statusCode < 500)) uploads.delete(basename(path));
 }
