@@ -7,12 +7,15 @@ export const QUICK: ClientOptions = {
   dockerConfig: '/nonexistent/config.json',
   certificates: [],
   environment: {},
-  timing: { retryMs: 2, stallMs: 300, connectMs: 3000, maxRetryAfterMs: 50 },
+  timing: { retryMs: 2, stallMs: 1000, connectMs: 3000, maxRetryAfterMs: 50 },
 };
 
 export function openFake(registry: FakeRegistry, path = 'team/app', options: ClientOptions = {}): Repository {
   return openRepository({ domain: registry.host, path }, { ...QUICK, ...options });
 }
+
+/** For real servers: they sync to disks that are busy. */
+export const PATIENT: ClientOptions = { ...QUICK, timing: { retryMs: 250, stallMs: 30_000, connectMs: 10_000 } };
 
 /** These bytes from an offset on, in pieces. */
 export function sourceOf(bytes: Buffer, piece = 65_536): (offset: number) => AsyncGenerator<Buffer> {

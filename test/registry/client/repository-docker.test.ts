@@ -7,7 +7,7 @@ import { openRepository, type Repository } from '../../../src/registry/client/re
 import { noise, sampleImage, sha256 } from '../../archive/lab.ts';
 import { CuttingProxy } from '../cutting-proxy.ts';
 import { DockerRegistry, dockerRegistryMissing } from '../docker-registry.ts';
-import { collect, QUICK, sourceOf } from './quick.ts';
+import { collect, PATIENT, sourceOf } from './quick.ts';
 
 const LIMIT = { timeout: 60_000, skip: dockerRegistryMissing ?? false };
 const MIB = 2 ** 20;
@@ -15,7 +15,7 @@ const BLOB = noise(20 * MIB + 7);
 const ADDRESS = { digest: sha256(BLOB), size: BLOB.length };
 
 function open(host: string, path = 'team/app'): Repository {
-  return openRepository({ domain: host, path }, QUICK);
+  return openRepository({ domain: host, path }, PATIENT);
 }
 
 async function hashOf(source: AsyncIterable<Uint8Array>): Promise<Digest> {

@@ -15,7 +15,7 @@ import type { RegistryStorage } from '../../../src/registry/storage/storage.ts';
 import { noise, sampleImage, sha256 } from '../../archive/lab.ts';
 import { CuttingProxy } from '../cutting-proxy.ts';
 import { hash } from '../fake-registry.ts';
-import { collect, QUICK, sourceOf } from './quick.ts';
+import { collect, PATIENT, sourceOf } from './quick.ts';
 
 /** Imago's client against Imago's server. */
 const LIMIT = { timeout: 60_000 };
@@ -44,7 +44,7 @@ after(async () => {
 
 function open(path: string, at = host): Repository {
   // Long enough for the server to be done with a connection that was cut.
-  return openRepository({ domain: at, path }, { ...QUICK, timing: { ...QUICK.timing, retryMs: 200 } });
+  return openRepository({ domain: at, path }, PATIENT);
 }
 
 async function hashOf(source: AsyncIterable<Uint8Array>): Promise<Digest> {
