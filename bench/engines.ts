@@ -8,6 +8,8 @@ import { run, type Sample } from './measure.ts';
 export interface Engine {
   name: string;
   load(input: BenchInput): Promise<Sample>;
+  /** From a registry on loopback, without TLS. */
+  pull(reference: string): Promise<Sample>;
   /** Removes every image. */
   removeAll(): Promise<unknown>;
   rmi(reference: string): Promise<Sample>;
@@ -36,6 +38,7 @@ export function imago(work: string, bin: string, backend: string): Engine & { ro
     name: backend === 'erofs' ? 'imago' : `imago (${backend})`,
     root,
     load: (input) => call('load', '-q', '-i', input.layout),
+    pull: (reference) => call('pull', '-q', reference),
     removeAll: async () => {
       const images = (await call('images', '-q')).stdout.split('\n').filter((id) => id !== '');
       if (images.length > 0) await call('rmi', '-f', ...new Set(images));
@@ -62,6 +65,7 @@ function podman(work: string): Engine {
   return {
     name: 'podman',
     load: (input) => call('load', '-q', '-i', input.archive),
+    pull: (reference) => call('pull', '-q', '--tls-verify=false', reference),
     removeAll: () => call('rmi', '-af'),
     rmi: (reference) => call('rmi', reference),
     run: (options, image, command) => call('run', '--rm', '--network', 'none', ...options, image, ...command),
@@ -127,6 +131,7 @@ async function docker(work: string): Promise<Engine | undefined> {
   return {
     name: 'docker',
     load: (input) => call('load', '-q', '-i', input.archive),
+    pull: (reference) => call('pull', '-q', reference),
     removeAll: () => call('system', 'prune', '-af'),
     rmi: (reference) => call('rmi', reference),
     run: (options, image, command) => call('run', '--rm', '--network', 'none', ...options, image, ...command),
