@@ -48,10 +48,22 @@ export interface SolveOptions {
   signal?: AbortSignal;
 }
 
-/** Builds the target of a plan: every stage that it needs, once. */
+/** Builds the target of a plan: every stage that it needs, once, those that do not need each other side by side. */
 export async function solvePlan(options: SolveOptions): Promise<ImageDraft> {
-  using solver = new Solver(options);
-  for (const stage of options.plan.stages) await solver.solve(stage);
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  using solver = new Solver({ ...options, signal });
+  let failure: { error: unknown } | undefined;
+  // All of them, so that nothing is being written any more when the lease ends.
+  await Promise.all(
+    options.plan.stages.map((stage) =>
+      solver.solve(stage).catch((error: unknown) => {
+        failure ??= { error };
+        stop.abort(error);
+      }),
+    ),
+  );
+  if (failure !== undefined) throw failure.error;
   const { draft } = await solver.solve(options.plan.target);
   sweepCache(options.store);
   return draft;

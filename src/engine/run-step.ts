@@ -1,6 +1,6 @@
 import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
 import type { RunOutcome, RunRequest, RunStep, Script } from '../build/run.ts';
-import type { StepOptions } from '../container/step.ts';
+import type { ThreadedStep } from '../container/step-thread.ts';
 import { END_OF_ARCHIVE } from '../formats/tar/write.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import { needRoot } from '../snapshot/privilege.ts';
@@ -33,11 +33,11 @@ function mountScript({ path, content }: Script, source: string): SpecMount {
 async function runCommand(
   store: Store,
   request: RunRequest,
-  places: Pick<StepOptions, 'upper' | 'work' | 'mounts'>,
+  places: Pick<ThreadedStep, 'upper' | 'work' | 'mounts'>,
 ): Promise<number> {
-  const { runStep } = await import('../container/step.ts');
+  const { runStepInThread } = await import('../container/step-thread.ts');
   const { diffIds, config, args, env, network, signal, onOutput } = request;
-  return runStep(store, {
+  const step: ThreadedStep = {
     diffIds,
     ...places,
     args: [...args],
@@ -45,10 +45,8 @@ async function runCommand(
     cwd: config.WorkingDir || '/',
     user: config.User ?? '',
     network,
-    stdout: (chunk) => onOutput('stdout', chunk),
-    stderr: (chunk) => onOutput('stderr', chunk),
-    signal,
-  });
+  };
+  return runStepInThread(store, step, { onOutput, signal });
 }
 
 async function takeLayer(store: Store, request: RunRequest, upper: string): Promise<RunOutcome['layer']> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
 import { replaceFile } from '../system/atomic.ts';
 import { bootId } from '../system/boot.ts';
+import { randomHex } from '../system/random.ts';
 
 export interface OciRuntime {
   name: string;
@@ -95,7 +96,7 @@ async function probeRuntimes(run: string): Promise<OciRuntime> {
  */
 async function tryRuntime(path: string, run: string): Promise<string | undefined> {
   const { spawnSync } = await import('node:child_process');
-  const id = `imago-probe-${process.pid}`;
+  const id = `imago-probe-${randomHex(8)}`;
   const bundle = join(run, id);
   const root = join(run, `${id}-state`);
   mkdirSync(join(bundle, 'rootfs'), { recursive: true });

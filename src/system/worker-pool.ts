@@ -92,11 +92,11 @@ export class WorkerPool {
     // No flags: those of the program that uses Imago (--input-type, say) need not fit the thread's entry.
     const worker = this.#idle.pop() ?? new Worker(this.#url, { execArgv: [] });
     this.#count(job, 1);
-    worker.removeAllListeners();
     worker.ref();
     const end = (reuse: boolean, settle: () => void): void => {
       job.options.signal?.removeEventListener('abort', abort);
-      worker.removeAllListeners();
+      // By name: Node has listeners of its own there, without which no message arrives any more.
+      for (const event of ['message', 'error', 'exit']) worker.removeAllListeners(event);
       this.#count(job, -1);
       this.#schedule();
       // Who waits may clean up at once: the thread must not be writing then.
