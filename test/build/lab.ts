@@ -71,6 +71,8 @@ export class BuildLab implements Disposable {
   async build(dockerfile: string, options: BuildOptions = {}): Promise<BuildRun> {
     const events: BuildEvent[] = [];
     const result = await buildImage(this.store, {
+      // Names here lead to no registry.
+      pull: 'never',
       context: this.context,
       file: { name: 'Dockerfile', text: dockerfile },
       onEvent: (event) => events.push(event),
