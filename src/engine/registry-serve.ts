@@ -31,14 +31,17 @@ export async function serveRegistry({ write, ...flags }: ServeRegistryOptions): 
       {
         storage,
         log,
-        collect: (signal) =>
-          collectGarbage({
-            storage,
-            graceMs: config.gc.grace,
-            uploadMaxAgeMs: config.gc.uploads,
-            removeUntagged: config.gc.deleteUntagged,
-            signal,
-          }),
+        // A read-only server changes nothing; a cache is read-only for its clients.
+        ...(!config.readOnly && {
+          collect: (signal: AbortSignal) =>
+            collectGarbage({
+              storage,
+              graceMs: config.gc.grace,
+              uploadMaxAgeMs: config.gc.uploads,
+              removeUntagged: config.gc.deleteUntagged,
+              signal,
+            }),
+        }),
         ...(upstream && { proxy: createProxy({ storage, upstream, log, ...config.proxy!, ...config.limits }) }),
       },
     );

@@ -235,6 +235,22 @@ describe('a pull-through cache', () => {
     });
   }
 
+  test('a storage that takes nothing: the client gets the blob all the same, and no descriptor is left open', async () => {
+    const { digest, layer } = upstream.add('v1', 500_000);
+    const before = readdirSync('/proc/self/fd').length;
+    for (const fault of ['createUpload', 'appendUpload', 'publishUpload'] as const) {
+      const working = storage[fault];
+      Object.assign(storage, { [fault]: () => Promise.reject(new Error('the disk is full')) });
+      assert.ok((await get(`blobs/${digest}`)).body.equals(layer), fault);
+      await sleep(50);
+      Object.assign(storage, { [fault]: working });
+      assert.equal(await storage.statBlob(digest), undefined);
+      assert.deepEqual((await storage.listUploads()).uploads, []);
+    }
+    await sleep(200);
+    assert.ok(readdirSync('/proc/self/fd').length <= before + 2);
+  });
+
   test('a blob larger than the limit is refused', async () => {
     upstream.statBlob = async () => 2 ** 40;
     const answer = await get(`blobs/${sha256('large')}`);

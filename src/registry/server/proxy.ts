@@ -140,18 +140,22 @@ class Cache {
     return reader;
   }
 
-  async #keep(repository: string, { digest, size }: Spool, source: AsyncIterable<Uint8Array>): Promise<void> {
+  async #keep(repository: string, { digest, size }: Spool, source: AsyncIterableIterator<Uint8Array>): Promise<void> {
     const { storage } = this.#options;
-    const { id } = await storage.createUpload(repository);
     try {
-      // The source ends well only where the digest was right.
-      const stored = await storage.appendUpload(id, 0, source);
-      await storage.publishUpload(id, digest, stored);
-    } catch (error) {
-      await storage.discardUpload(id).catch(() => {});
-      throw error;
+      const { id } = await storage.createUpload(repository);
+      try {
+        // The source ends well only where the digest was right.
+        await storage.appendUpload(id, 0, source);
+        await storage.publishUpload(id, digest, size);
+      } catch (error) {
+        await storage.discardUpload(id).catch(() => {});
+        throw error;
+      }
+      await linkBlob(this.#registry, repository, digest, size);
+    } finally {
+      await source.return?.();
     }
-    await linkBlob(this.#registry, repository, digest, size);
   }
 
   async #updateTag(repository: string, tag: string, known: Digest | undefined): Promise<void> {
