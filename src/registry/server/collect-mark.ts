@@ -65,11 +65,15 @@ async function readManifest(storage: RegistryStorage, digest: Digest): Promise<R
   try {
     return Object(JSON.parse(Buffer.concat(chunks).toString('utf8'))) as Record<string, unknown>;
   } catch (cause) {
-    throw new ImagoError('STORAGE_DAMAGED', 'a manifest in the storage cannot be read: what it needs is not known', {
-      ref: digest,
-      remedy: 'push it again or delete it; until then nothing is collected',
-      cause,
-    });
+    throw new ImagoError(
+      'STORAGE_DAMAGED',
+      `manifest ${digest} in the storage cannot be read: what it needs is not known`,
+      {
+        ref: digest,
+        remedy: 'push it again or delete it; until then nothing is collected',
+        cause,
+      },
+    );
   }
 }
 

@@ -26,7 +26,7 @@ export function uploadBusy(id: string, cause?: unknown): ImagoError {
 
 /** Not all of the range that was asked for is there. */
 export function blobDamaged(ref: string, want: number, got: number, cause?: unknown): ImagoError {
-  return new ImagoError('STORAGE_DAMAGED', 'a blob of the registry ends early', {
+  return new ImagoError('STORAGE_DAMAGED', `a blob of the registry ends early (${ref})`, {
     ref,
     want: `${want} bytes`,
     got,

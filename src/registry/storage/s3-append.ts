@@ -1,13 +1,16 @@
 import { isImagoError } from '../../core/errors.ts';
+import { blobDamaged } from './errors.ts';
 import { MAX_INLINE } from './s3-blobs.ts';
 import type { S3Bucket } from './s3-bucket.ts';
-import { PART_SIZE, PartWriter, type Permits } from './s3-part-writer.ts';
+import { PartWriter, type Permits } from './s3-part-writer.ts';
 import { DATA, type Part } from './s3-pointer.ts';
 import { type ReadState, readState, tailOf, type UploadState, uploadSize, writeState } from './s3-upload-state.ts';
 import type { Version } from './storage.ts';
 
 /** Parts after which the record is written, so that a replica that dies loses no more. */
 const CHECKPOINT = 8;
+/** A last part that is smaller is taken up again by the next append, so that no blob is cut into crumbs. */
+const CRUMB = 2 ** 20;
 
 /**
  * Appends a source to an upload whose record was read. Returns the new size. Where the source fails, what came before
@@ -53,7 +56,7 @@ class AppendSession {
   readonly #bucket: S3Bucket;
   readonly #id: string;
   readonly #writer: PartWriter;
-  /** Parts that stay as they are; a small last one is taken up again, so that no blob is cut into crumbs. */
+  /** Parts that stay as they are. */
   readonly #base: Part[];
   readonly #crumb: Part | undefined;
   #recorded = 0;
@@ -64,7 +67,7 @@ class AppendSession {
     this.#bucket = bucket;
     this.#id = id;
     const last = read.state.parts.at(-1);
-    this.#crumb = last !== undefined && last.size < PART_SIZE ? last : undefined;
+    this.#crumb = last !== undefined && last.size < CRUMB ? last : undefined;
     this.#base = this.#crumb === undefined ? read.state.parts : read.state.parts.slice(0, -1);
     this.#writer = new PartWriter(bucket, permits, id, this.#base.length);
   }
@@ -72,7 +75,10 @@ class AppendSession {
   async carryOver(): Promise<void> {
     if (this.#crumb !== undefined) {
       const object = await this.#bucket.read(this.#keyOf(this.#crumb));
-      if (object?.bytes.length !== this.#crumb.size) throw new Error(`${this.#keyOf(this.#crumb)} is missing`);
+      const got = object?.bytes.length ?? 0;
+      if (object === undefined || got !== this.#crumb.size) {
+        throw blobDamaged(this.#keyOf(this.#crumb), this.#crumb.size, got);
+      }
       await this.#writer.write(object.bytes);
     }
     await this.#writer.write(tailOf(this.state));

@@ -110,7 +110,7 @@ function parseParts(text: string): Part[] {
 
 function damaged(bucket: S3Bucket, key: string): ImagoError {
   return new ImagoError('STORAGE_DAMAGED', "an object of the registry's storage is not what it should be", {
-    ref: `${bucket.title}${key}`,
+    path: `${bucket.title}${key}`,
     remedy: 'restore it from a backup, or delete it and push its image again',
   });
 }
