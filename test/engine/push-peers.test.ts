@@ -10,6 +10,7 @@ import { pullImage } from '../../src/engine/pull.ts';
 import { pushName } from '../../src/engine/push.ts';
 import { tagByName } from '../../src/engine/tag.ts';
 import { readImage } from '../../src/image/image.ts';
+import { defaultForm } from '../../src/store/compression-form.ts';
 import type { Store } from '../../src/store/store.ts';
 import { Lab, layoutOf, type SampleImage, sampleImage, sha256 } from '../archive/lab.ts';
 import { Sample } from '../image/sample.ts';
@@ -76,35 +77,37 @@ suite('push and copy at docker-registry', { skip: dockerRegistryMissing }, () =>
     assert.equal(await push(other, `${second.host}/c:3`), sha256(image.manifest));
   });
 
-  for (const [kind, level] of [
-    ['gzip', 4],
-    ['zstd', 3],
-    ['none', 0],
-  ] as const) {
-    it(`what was built is read by skopeo, podman and us: ${kind}`, async (t) => {
+  for (const kind of ['gzip', 'zstd', 'none'] as const) {
+    it(`what was built is read by skopeo and us: ${kind}`, { skip: noSkopeo }, async () => {
       await using sample = new Sample();
       const name = `${registry.host}/built/${kind}:1`;
       await sample.image(name, [BUILT]);
       const { diffIds } = readImage(sample.store, sample.store.getRef(name)!);
-      const digest = await push(sample.store, name, { compression: { kind, level } });
+      const digest = await push(sample.store, name, { compression: defaultForm(kind) });
       const other = lab.store();
       const pulled = await pullImage(other, name, QUICK);
       assert.deepEqual(readImage(other, pulled.descriptor).diffIds, diffIds);
-      if (noSkopeo === undefined) {
-        assert.equal(sha256(Buffer.from(raw(name))), digest);
-        // It inflates what goes into a Docker archive, and holds it against the DiffIDs; not zstd, in older releases.
-        if (kind !== 'zstd') {
-          const archive = join(dir, `${kind}.tar`);
-          skopeo('copy', '-q', '--src-tls-verify=false', `docker://${name}`, `docker-archive:${archive}:x/y:1`);
-          const [loaded] = await loadArchive(lab.store(), archive);
-          assert.equal(loaded!.id, pulled.id);
-        }
-      } else t.diagnostic(noSkopeo);
-      if (noPodman !== undefined) return t.diagnostic(`not checked with podman: ${noPodman}`);
-      const script = `podman pull -q --tls-verify=false ${name} && podman inspect --format '{{.Digest}}' ${name}; podman rmi -f ${name} >/dev/null`;
-      assert.match(run([...prefix, 'sh', '-c', script]), new RegExp(digest));
+      assert.equal(sha256(Buffer.from(raw(name))), digest);
+      // It inflates what goes into a Docker archive, and holds it against the DiffIDs; not zstd, in older releases.
+      if (kind !== 'zstd') {
+        const archive = join(dir, `${kind}.tar`);
+        skopeo('copy', '-q', '--src-tls-verify=false', `docker://${name}`, `docker-archive:${archive}:x/y:1`);
+        const [loaded] = await loadArchive(lab.store(), archive);
+        assert.equal(loaded!.id, pulled.id);
+      }
     });
   }
+
+  it('what was built is pulled by podman', { skip: noPodman }, async () => {
+    for (const kind of ['gzip', 'zstd', 'none'] as const) {
+      await using sample = new Sample();
+      const name = `${registry.host}/podman/${kind}:1`;
+      await sample.image(name, [BUILT]);
+      const digest = await push(sample.store, name, { compression: defaultForm(kind) });
+      const script = `podman pull -q --tls-verify=false ${name} && podman inspect --format '{{.Digest}}' ${name}; podman rmi -f ${name} >/dev/null`;
+      assert.match(run([...prefix, 'sh', '-c', script]), new RegExp(digest));
+    }
+  });
 
   it('copies as skopeo does, both ways', { skip: noSkopeo }, async () => {
     const name = `${registry.host}/copied/sample:1`;
