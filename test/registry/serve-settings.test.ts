@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isImagoError } from '../../src/core/errors.ts';
 import { parseAddress, parseServeConfig, type ServeConfig } from '../../src/registry/server/config.ts';
@@ -87,4 +89,27 @@ test('addresses', () => {
   assert.deepEqual(parseAddress(':0'), { host: undefined, port: 0 });
   assert.deepEqual(parseAddress('registry.example:443'), { host: 'registry.example', port: 443 });
   for (const bad of ['5000', 'x:70000', '::1:5000', 'http://x:1', '']) assert.equal(parseAddress(bad), undefined);
+});
+
+describe('the manual', () => {
+  const manual = readFileSync(join(import.meta.dirname, '../../docs/registry.md'), 'utf8');
+  const sample = /## Settings[\s\S]*?```yaml\n([\s\S]*?)```/.exec(manual)![1]!;
+
+  test('its defaults are the defaults', () => {
+    assert.deepEqual(parse(sample), parse(''));
+  });
+
+  test('what it has commented out is right, too', () => {
+    const text = sample.replace(/^( {0,4})# (?= *[\w-]+:| *- )/gm, '$1');
+    const config = parse(text.replace(/^ {2}tokens:.*\n(?: {4}.*\n)+/m, ''));
+    const missing = Object.entries(config).filter(([, value]) => value === undefined);
+    assert.deepEqual(missing, []);
+    assert.throws(() => parse(text), /two givers of tokens/);
+  });
+
+  test('its other samples are right', () => {
+    const samples = [...manual.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, text]) => text!);
+    assert.ok(samples.length >= 2);
+    for (const text of samples.slice(1)) parse(text);
+  });
 });
