@@ -135,9 +135,9 @@ function bindBuiltins(): Plugin {
   const prefix = '\0builtin:';
   return {
     name: 'bind-builtins',
-    // The bundler's own helpers run before everything else, these modules among it.
+    // Ours only: what a CommonJS package requires, the bundler wraps, and its helpers run before everything else.
     resolveId: (source, importer, { kind }) =>
-      kind === 'import-statement' && isBuiltin(source) && importer?.startsWith('\0rolldown/') !== true
+      kind === 'import-statement' && isBuiltin(source) && importer?.startsWith(join(ROOT, 'src/')) === true
         ? { id: prefix + source, moduleSideEffects: false }
         : null,
     load(id) {
