@@ -149,7 +149,11 @@ export async function pushImage(
 }
 
 /** Sends bytes as they are over a connection, and resolves with all that came back once it ended (or after `wait` ms). */
-export function sendRaw(port: number, text: string | Buffer, { wait = 10_000 }: { wait?: number } = {}): Promise<string> {
+export function sendRaw(
+  port: number,
+  text: string | Buffer,
+  { wait = 10_000 }: { wait?: number } = {},
+): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     let answer = '';
