@@ -55,7 +55,8 @@ export function describeAnswer(status: number, body: Uint8Array, context: Reques
     return error('TOO_MANY_REQUESTS', `${context.registry}: ${text}`, 'try again later, or log in for a higher limit');
   }
   const code = KNOWN_CODES.has(said.code) ? said.code : status === 404 ? 'NOT_FOUND' : 'REGISTRY_ERROR';
-  if (code === 'MANIFEST_UNKNOWN' || (status === 404 && manifestOf(context.url) !== undefined)) {
+  const unnamed = code === 'NOT_FOUND' || code === 'NAME_UNKNOWN';
+  if (code === 'MANIFEST_UNKNOWN' || (unnamed && manifestOf(context.url) !== undefined)) {
     // Docker's words.
     return error('MANIFEST_UNKNOWN', `manifest for ${ref} not found: ${said.text || 'manifest unknown'}`);
   }
