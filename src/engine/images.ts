@@ -3,7 +3,8 @@ import { ImagoError } from '../core/errors.ts';
 import { type DamagedImage, type ListedImage, listImages } from '../image/list.ts';
 import { resolveImage } from '../image/resolve.ts';
 import { imageSizes } from '../image/sizes.ts';
-import { familiarName, parseReference, type Reference } from '../oci/reference.ts';
+import { shownReferences } from '../image/tags.ts';
+import { familiarName, formatReference, parseReference, type Reference } from '../oci/reference.ts';
 import { compileReferencePattern } from '../oci/reference-pattern.ts';
 import type { Store } from '../store/store.ts';
 
@@ -49,7 +50,7 @@ export function listImageRows(store: Store, options: ListRowsOptions = {}): Imag
   );
   const rows: ImageRow[] = [];
   for (const item of listed) {
-    const names = item.references.map((reference) => parseReference(reference, { defaultTag: false }));
+    const names = shownReferences(item.references).map((reference) => parseReference(reference, { defaultTag: false }));
     if (dangling !== undefined && dangling !== !names.some((name) => name.tag !== undefined)) continue;
     if (!keep(item)) continue;
     const matching = patterns === undefined ? names : names.filter((name) => patterns.some((match) => match(name)));
@@ -64,11 +65,12 @@ export function listImageRows(store: Store, options: ListRowsOptions = {}): Imag
 
 type SizelessRow = Omit<ImageRow, 'size' | 'sharedSize' | 'uniqueSize'>;
 
-function rowOf({ image }: ListedImage, name: Reference | undefined): SizelessRow {
+function rowOf({ image, targets }: ListedImage, name: Reference | undefined): SizelessRow {
+  const target = name && targets.get(formatReference(name));
   return {
     repository: name && familiarName(name),
     tag: name?.tag,
-    digest: image.target.digest,
+    digest: target ?? image.target.digest,
     id: image.id,
     created: image.config.created,
     labels: image.config.config?.Labels ?? {},

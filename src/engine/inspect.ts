@@ -4,7 +4,7 @@ import { resolveImage } from '../image/resolve.ts';
 import { imageSize } from '../image/sizes.ts';
 import type { ImageConfig } from '../oci/config.ts';
 import type { Platform } from '../oci/platform.ts';
-import { familiarName, familiarReference, parseReference } from '../oci/reference.ts';
+import { familiarName, familiarReference, formatReference, parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 
 /** What a config alone tells, with the names that Docker gives it. */
@@ -41,14 +41,17 @@ export function inspectImage(store: Store, name: string, platform?: Platform): I
 
 function describeImage(store: Store, image: Image): ImageInspection {
   const names = image.references.map((reference) => parseReference(reference, { defaultTag: false }));
-  const repositories = new Set(names.map(familiarName));
+  const digests = names.map((name) => {
+    const target = store.getRef(formatReference(name))?.digest ?? image.target.digest;
+    return `${familiarName(name)}@${target}`;
+  });
   const { Id, RootFS, ...told } = describeConfig(image.id, image.config);
   return {
     Id,
     RepoTags: names
       .filter((name) => name.tag !== undefined)
       .map((name) => familiarReference({ ...name, digest: undefined })),
-    RepoDigests: [...repositories].map((name) => `${name}@${image.target.digest}`),
+    RepoDigests: [...new Set(digests)],
     ...told,
     Size: imageSize(store, image),
     GraphDriver: { Data: null, Name: 'imago' },

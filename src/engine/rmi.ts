@@ -4,7 +4,7 @@ import { type Digest, shortId } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Image } from '../image/image.ts';
 import { type ResolvedImage, resolveName } from '../image/resolve.ts';
-import { keepUntagged, referencesTo, untaggedReference } from '../image/tags.ts';
+import { keepUntagged, referencesTo, shownReferences, untaggedReference } from '../image/tags.ts';
 import { familiarReference, formatReference, parseReference } from '../oci/reference.ts';
 import { removeUnreached } from '../store/prune.ts';
 import type { RefRecord } from '../store/refs.ts';
@@ -42,7 +42,7 @@ export async function removeImage(store: Store, name: string, options: RemoveIma
   const names = referencesTo(store, image.id);
   const users = findUsers(store, image.id);
   if (key !== undefined) return removeName(store, { image, name, key, names, users }, options);
-  checkConflicts(image.id, users, names, options.force === true);
+  checkConflicts(image.id, users, shownReferences(names), options.force === true);
   const out: Removal[] = names.map((other) => untag(store, other));
   return [...out, ...(await deleteImage(store, image))];
 }
@@ -62,12 +62,14 @@ async function removeName(
   options: RemoveImageOptions,
 ): Promise<Removal[]> {
   const user = users.running[0] ?? users.stopped[0];
-  if (options.force !== true && names.length === 1 && user !== undefined) {
+  const going = [key, ...lostWith(key, names)];
+  const last = going.length === names.length;
+  if (options.force !== true && last && user !== undefined) {
     const summary = `conflict: unable to remove repository reference "${name}" (must force)`;
     throw inUse(`${summary} - container ${shortId(user)} is using its referenced image ${shortId(image.id)}`);
   }
-  const out: Removal[] = [untag(store, key)];
-  if (names.length > 1) {
+  const out: Removal[] = going.map((reference) => untag(store, reference));
+  if (!last) {
     // Another name may stand for another manifest of the same image.
     await removeUnreached(store, [image.target.digest], await layerHooks(store));
     return out;
@@ -77,6 +79,15 @@ async function removeName(
     return out;
   }
   return [...out, ...(await deleteImage(store, image))];
+}
+
+/** The digests of a repository go with its last tag. */
+function lostWith(key: string, names: readonly string[]): string[] {
+  if (key.includes('@')) return [];
+  const others = names.filter((name) => name !== key);
+  const shown = new Set(shownReferences(others));
+  const before = shownReferences(names);
+  return others.filter((name) => shown.has(name) && !before.includes(name));
 }
 
 function untag(store: Store, reference: string): Removal {

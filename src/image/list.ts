@@ -11,6 +11,8 @@ export interface ListedImage {
   image: Image;
   /** In full and sorted; empty for an untagged image. */
   references: string[];
+  /** What each of them stands for: one image may have several manifests, with other forms of its layers. */
+  targets: ReadonlyMap<string, Digest>;
 }
 
 /** A reference that leads to nothing readable. */
@@ -26,10 +28,12 @@ export interface ListImagesOptions {
   onDamaged?: (damaged: DamagedImage) => void;
 }
 
+type Named = ListedImage & { targets: Map<string, Digest> };
+
 /** Every image in the store once, untagged ones included. */
 export function listImages(store: Store, options: ListImagesOptions = {}): ListedImage[] {
   const { allPlatforms = false, onDamaged } = options;
-  const byId = new Map<Digest, ListedImage>();
+  const byId = new Map<Digest, Named>();
   const byTarget = new Map<Digest, Image[]>();
   const references = store.listRefs((path, error) => {
     if (onDamaged === undefined) throw error;
@@ -53,9 +57,11 @@ export function listImages(store: Store, options: ListImagesOptions = {}): Liste
       byTarget.set(descriptor.digest, images);
     }
     for (const image of images) {
-      const listed = byId.get(image.id) ?? { image, references: [] };
+      const listed: Named = byId.get(image.id) ?? { image, references: [], targets: new Map() };
       byId.set(image.id, listed);
-      if (!isUntagged(reference)) listed.references.push(reference);
+      if (isUntagged(reference)) continue;
+      listed.references.push(reference);
+      listed.targets.set(reference, descriptor.digest);
     }
   }
   return [...byId.values()];

@@ -57,6 +57,15 @@ export function referencesTo(store: Store, id: Digest): string[] {
     .map(({ reference }) => reference);
 }
 
+/**
+ * The names that people see as such: `repository@sha256:…`, which a pull or a push by digest leaves, says nothing more
+ * where the image has a tag in that repository.
+ */
+export function shownReferences(references: readonly string[]): string[] {
+  const tagged = new Set(references.filter((name) => !name.includes('@')).map((name) => name.replace(/:[^:/]*$/, '')));
+  return references.filter((name) => !name.includes('@') || !tagged.has(name.slice(0, name.indexOf('@'))));
+}
+
 function configsBelow(store: Store, digest: Digest, leads: (digest: Digest) => boolean, id: Digest): boolean {
   try {
     if (!store.hasBlob(digest)) return false;

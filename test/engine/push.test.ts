@@ -4,10 +4,12 @@ import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { parseArguments } from '../../src/cli/args.ts';
 import { command } from '../../src/cli/commands/push.ts';
 import { isImagoError } from '../../src/core/errors.ts';
+import { listImageRows } from '../../src/engine/images.ts';
 import { inspectImage } from '../../src/engine/inspect.ts';
 import { pullImage } from '../../src/engine/pull.ts';
 import { type PushOptions, pushName } from '../../src/engine/push.ts';
 import type { PushEvent } from '../../src/engine/push-events.ts';
+import { removeImage } from '../../src/engine/rmi.ts';
 import { tagByName } from '../../src/engine/tag.ts';
 import { readImage, readManifest } from '../../src/image/image.ts';
 import type { ImageIndex, ImageManifest } from '../../src/oci/manifest.ts';
@@ -103,6 +105,12 @@ describe('an image that was built here', () => {
     await sample.image(name, [BUILT]);
     const { digest } = await push(store, name);
     tagByName(store, name, `${registry.host}/other/app:2`);
+    // Another name stands for what was built.
+    await sample.image(`${registry.host}/team/app:local`, [BUILT]);
+    const rows = listImageRows(store);
+    assert.equal(rows.length, 3);
+    assert.equal(rows.find((row) => row.tag === '1')!.digest, digest);
+    assert.notEqual(rows.find((row) => row.tag === 'local')!.digest, digest);
     const mounted = await push(store, `${registry.host}/other/app:2`);
     assert.deepEqual([mounted.digest, ...mounted.layers], [digest, 'mounted']);
     assert.equal(registry.count('PATCH'), 1);
@@ -339,6 +347,21 @@ describe('an index', () => {
     // The name still stands for the index here.
     assert.equal(store.getRef(name)!.digest, index);
     assert.equal(store.getRef(`${to.host}/mine@${here}`)!.digest, here);
+    assert.ok(inspectImage(store, name).RepoDigests.includes(`${to.host}/mine@${here}`));
+    // That is no line of its own, and goes with the tag.
+    const rows = listImageRows(store).map(({ repository, tag, digest }) => [repository, tag, digest]);
+    assert.deepEqual(
+      rows.sort(),
+      [
+        [`${from.host}/team/app`, '1', index],
+        [`${to.host}/mine`, '1', index],
+      ].sort(),
+    );
+    assert.deepEqual(await removeImage(store, name), [{ untagged: name }, { untagged: `${to.host}/mine@${here}` }]);
+    assert.deepEqual(
+      store.listRefs().map(({ reference }) => reference),
+      [`${from.host}/team/app:1`],
+    );
   });
 
   it('goes in one image where mounts are not taken', async () => {
