@@ -4,6 +4,8 @@ export { type ByteString, byteString, bytesOf, displayName, latin1 } from './cor
 export { type Digest, isDigest, parseDigest } from './core/digest.ts';
 export { type ErrorDetails, ImagoError, isImagoError } from './core/errors.ts';
 export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
+export type { PulledImage, PullOptions } from './engine/pull.ts';
+export type { PullEvent } from './engine/pull-events.ts';
 export { dumpIndex } from './formats/erofs/dump.ts';
 export { IndexBuilder, type LayerIndex } from './formats/erofs/index-builder.ts';
 export type { TarEntry } from './formats/tar/entry.ts';

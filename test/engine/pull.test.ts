@@ -7,6 +7,7 @@ import type { Digest } from '../../src/core/digest.ts';
 import { type PullOptions, pullAllTags, pullImage } from '../../src/engine/pull.ts';
 import type { PullEvent } from '../../src/engine/pull-events.ts';
 import { resolveImage } from '../../src/image/resolve.ts';
+import { openRepository } from '../../src/registry/client/repository.ts';
 import { hasLayer } from '../../src/store/layers.ts';
 import { origins } from '../../src/store/origins.ts';
 import { prune } from '../../src/store/prune.ts';
@@ -23,6 +24,7 @@ import {
   sampleImage,
   sha256,
 } from '../archive/lab.ts';
+import { DockerRegistry, dockerRegistryMissing } from '../registry/docker-registry.ts';
 import { FakeRegistry } from '../registry/fake-registry.ts';
 
 const DOCKER = 'application/vnd.docker.';
@@ -440,4 +442,34 @@ describe('what is no image', () => {
       );
     });
   }
+});
+
+describe('docker-registry', { skip: dockerRegistryMissing ?? false }, () => {
+  it('gives an index with its image, and the rest of a layer after a break', async () => {
+    await using real = await DockerRegistry.start();
+    const image = sampleImage([base, middle, top]);
+    await using repository = openRepository({ domain: real.host, path: 'team/app' });
+    const upload = async (bytes: Buffer): Promise<void> => {
+      const blob = { digest: sha256(bytes), size: bytes.length };
+      await repository.uploadBlob(blob, async function* (offset) {
+        yield bytes.subarray(offset);
+      });
+    };
+    for (const bytes of [image.config, ...image.layers.map(({ blob }) => blob)]) await upload(bytes);
+    await repository.putManifest(sha256(image.manifest), image.manifest, `${OCI}manifest.v1+json`);
+    const platform = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' };
+    const index = json({ schemaVersion: 2, mediaType: `${OCI}index.v1+json`, manifests: [child(image, platform)] });
+    await repository.putManifest('v1', index, `${OCI}index.v1+json`);
+    const name = `${real.host}/team/app:v1`;
+    const stop = new AbortController();
+    const onEvent = (event: PullEvent): void => {
+      if (event.type === 'layer' && event.status === 'downloading') stop.abort(new Error('enough'));
+    };
+    await assert.rejects(pullImage(store, name, { signal: stop.signal, onEvent }), /enough/);
+    assert.deepEqual(store.listRefs(), []);
+    const { descriptor } = await pullImage(store, name);
+    assert.equal(descriptor.digest, sha256(index));
+    await assertWhole(name);
+    assert.equal((await pullImage(store, name)).changed, false);
+  });
 });
