@@ -4,6 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { describe, it } from 'node:test';
+import { openS3Storage } from '../../src/registry/storage/s3.ts';
+import type { RegistryStorage } from '../../src/registry/storage/storage.ts';
+import { s3SkipReason, startS3 } from '../registry/rgw.ts';
 import { RegistryLab } from '../registry/server/lab.ts';
 
 /**
@@ -51,24 +54,39 @@ function run(suite: string, env: Record<string, string>): Promise<{ status: numb
   });
 }
 
-describe("the distribution-spec's conformance suite", { skip, timeout: 300_000 }, () => {
+async function check(suite: string, automaticMounts: boolean, storage?: RegistryStorage): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'imago-conformance-'));
+  try {
+    await using lab = await RegistryLab.start({
+      sparse: 'everything',
+      automaticMounts,
+      ...(storage === undefined ? {} : { storage }),
+    });
+    const { status, output } = await run(suite, settings(lab.port, directory, automaticMounts));
+    assert.equal(status, 0, output);
+    // The older suites have no such lines; their skipped cases are the other setting's.
+    const count = (name: string): string | undefined => new RegExp(`^ +${name}\\.+: +(\\d+)$`, 'm').exec(output)?.[1];
+    for (const name of ['Skip', 'FAIL', 'Error']) assert.ok([undefined, '0'].includes(count(name)), output);
+    assert.match(output, /OCI Conformance Result: Pass|SUCCESS!/);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+describe("the distribution-spec's conformance suite", { skip, timeout: 600_000 }, () => {
   for (const suite of suites) {
     for (const automaticMounts of [true, false]) {
-      it(`${basename(suite)}, automatic mounts ${automaticMounts ? 'on' : 'off'}`, async () => {
-        const directory = mkdtempSync(join(tmpdir(), 'imago-conformance-'));
-        try {
-          await using lab = await RegistryLab.start({ sparse: 'everything', automaticMounts });
-          const { status, output } = await run(suite, settings(lab.port, directory, automaticMounts));
-          assert.equal(status, 0, output);
-          // The older suites have no such lines; their skipped cases are the other setting's.
-          const counts = (name: string): string | undefined =>
-            new RegExp(`^ +${name}\\.+: +(\\d+)$`, 'm').exec(output)?.[1];
-          for (const name of ['Skip', 'FAIL', 'Error']) assert.ok([undefined, '0'].includes(counts(name)), output);
-          assert.match(output, /OCI Conformance Result: Pass|SUCCESS!/);
-        } finally {
-          rmSync(directory, { recursive: true, force: true });
-        }
-      });
+      it(`${basename(suite)}, files, automatic mounts ${automaticMounts ? 'on' : 'off'}`, () =>
+        check(suite, automaticMounts));
     }
+    it(`${basename(suite)}, S3`, { skip: s3SkipReason() }, async () => {
+      await using s3 = await startS3();
+      const storage = await openS3Storage(s3.url());
+      try {
+        await check(suite, true, storage);
+      } finally {
+        await storage.close();
+      }
+    });
   }
 });

@@ -33,3 +33,28 @@ export function nextPage({ query }: Exchange, path: string, limit: number, last:
   parameters.set('last', last);
   return { Link: formatLink({ url: `${path}?${parameters}`, rel: 'next' }) };
 }
+
+/** Deleted keys may stand in a storage's pages for a while, so that they are short: that many are asked for at least. */
+const LEAST_PAGE = 100;
+
+/** Exactly `limit` keys after `after`, or all that are left; `more` where others may follow. */
+export async function listKeys(
+  { registry }: Exchange,
+  prefix: string,
+  limit: number,
+  after: string | undefined,
+): Promise<{ keys: string[]; more: boolean }> {
+  const keys: string[] = [];
+  let from = after;
+  while (keys.length < limit) {
+    const step = { limit: Math.min(Math.max(limit - keys.length, LEAST_PAGE), 1000) };
+    const page = await registry.storage.listDocuments(prefix, from === undefined ? step : { ...step, after: from });
+    for (const { key } of page.keys) {
+      if (keys.length === limit) return { keys, more: true };
+      keys.push(key);
+    }
+    if (page.next === undefined) return { keys, more: false };
+    from = page.next;
+  }
+  return { keys, more: limit > 0 };
+}

@@ -3,26 +3,22 @@ import { isTag } from '../wire/names.ts';
 import type { Exchange } from './exchange.ts';
 import { WireFailure } from './failure.ts';
 import { tagKey, tagsPrefix } from './keys.ts';
-import { nextPage, readPageRequest } from './pages.ts';
+import { listKeys, nextPage, readPageRequest } from './pages.ts';
 import { isRepositoryKnown } from './repositories.ts';
 import { sendJson } from './responses.ts';
 
 /** `GET …/tags/list`, in the order of bytes. OCI distribution-spec v1.1.1 §Listing Tags. */
 export async function listTags(exchange: Exchange, repository: string): Promise<void> {
-  const { registry } = exchange;
   const { limit, last } = readPageRequest(exchange, isTag);
   const prefix = tagsPrefix(repository);
   const after = last === undefined ? undefined : tagKey(repository, last);
-  const page =
-    limit === 0
-      ? { keys: [], next: undefined }
-      : await registry.storage.listDocuments(prefix, after === undefined ? { limit } : { limit, after });
-  const tags = page.keys.map(({ key }) => key.slice(prefix.length));
-  if (tags.length === 0 && !(await isRepositoryKnown(registry, repository))) {
+  const { keys, more } = await listKeys(exchange, prefix, limit, after);
+  const tags = keys.map((key) => key.slice(prefix.length));
+  if (tags.length === 0 && !(await isRepositoryKnown(exchange.registry, repository))) {
     throw new WireFailure(WIRE_ERRORS.nameUnknown, 'the registry has no such repository', {
       detail: { name: repository },
     });
   }
-  const more = page.next === undefined ? {} : nextPage(exchange, `/v2/${repository}/tags/list`, limit, tags.at(-1)!);
-  sendJson(exchange, { name: repository, tags }, more);
+  const link = more ? nextPage(exchange, `/v2/${repository}/tags/list`, limit, tags.at(-1)!) : {};
+  sendJson(exchange, { name: repository, tags }, link);
 }
