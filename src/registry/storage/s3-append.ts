@@ -2,7 +2,7 @@ import { isImagoError } from '../../core/errors.ts';
 import { blobDamaged } from './errors.ts';
 import { MAX_INLINE } from './s3-blobs.ts';
 import type { S3Bucket } from './s3-bucket.ts';
-import { PartWriter, type Permits } from './s3-part-writer.ts';
+import { type PartBuffers, PartWriter } from './s3-part-writer.ts';
 import { DATA, type Part } from './s3-pointer.ts';
 import { type ReadState, readState, tailOf, type UploadState, uploadSize, writeState } from './s3-upload-state.ts';
 import type { Version } from './storage.ts';
@@ -18,12 +18,12 @@ const CRUMB = 2 ** 20;
  */
 export async function appendParts(
   bucket: S3Bucket,
-  permits: Permits,
+  buffers: PartBuffers,
   id: string,
   read: ReadState,
   source: AsyncIterable<Uint8Array>,
 ): Promise<number> {
-  const session = new AppendSession(bucket, permits, id, read);
+  const session = new AppendSession(bucket, buffers, id, read);
   let failure: { error: unknown } | undefined;
   try {
     await session.carryOver();
@@ -61,7 +61,7 @@ class AppendSession {
   readonly #crumb: Part | undefined;
   #recorded = 0;
 
-  constructor(bucket: S3Bucket, permits: Permits, id: string, read: ReadState) {
+  constructor(bucket: S3Bucket, buffers: PartBuffers, id: string, read: ReadState) {
     this.state = read.state;
     this.#etag = read.etag;
     this.#bucket = bucket;
@@ -69,7 +69,7 @@ class AppendSession {
     const last = read.state.parts.at(-1);
     this.#crumb = last !== undefined && last.size < CRUMB ? last : undefined;
     this.#base = this.#crumb === undefined ? read.state.parts : read.state.parts.slice(0, -1);
-    this.#writer = new PartWriter(bucket, permits, id, this.#base.length);
+    this.#writer = new PartWriter(bucket, buffers, id, this.#base.length);
   }
 
   async carryOver(): Promise<void> {

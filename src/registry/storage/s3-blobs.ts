@@ -3,7 +3,7 @@ import { isImagoError } from '../../core/errors.ts';
 import { randomHex } from '../../system/random.ts';
 import { pageSize } from './names.ts';
 import type { S3Bucket } from './s3-bucket.ts';
-import { PartWriter, type Permits } from './s3-part-writer.ts';
+import { type PartBuffers, PartWriter } from './s3-part-writer.ts';
 import {
   BLOBS,
   type BlobData,
@@ -28,11 +28,11 @@ const ROUNDS = 100;
  */
 export class S3Blobs implements BlobStorage {
   readonly #bucket: S3Bucket;
-  readonly #permits: Permits;
+  readonly #buffers: PartBuffers;
 
-  constructor(bucket: S3Bucket, permits: Permits) {
+  constructor(bucket: S3Bucket, buffers: PartBuffers) {
     this.#bucket = bucket;
-    this.#permits = permits;
+    this.#buffers = buffers;
   }
 
   async statBlob(digest: Digest): Promise<BlobStat | undefined> {
@@ -54,7 +54,7 @@ export class S3Blobs implements BlobStorage {
       await this.publish(digest, { id, size: bytes.length, parts: [], inline: Buffer.from(bytes) });
       return;
     }
-    const writer = new PartWriter(this.#bucket, this.#permits, id, 0);
+    const writer = new PartWriter(this.#bucket, this.#buffers, id, 0);
     await writer.write(bytes);
     await writer.flush();
     await writer.settle();

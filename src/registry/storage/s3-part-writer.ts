@@ -3,27 +3,38 @@ import type { S3Bucket } from './s3-bucket.ts';
 import { DATA, type Part } from './s3-pointer.ts';
 
 /** Bytes of a part. Each is held in memory until S3 has it: so large, and no larger. */
-export const PART_SIZE: number = 5 * 2 ** 20;
+const PART_SIZE = 4 * 2 ** 20;
 /** Parts of one upload on their way at a time: what hides the distance to S3. */
 const PARALLEL = 4;
 
-/** Parts of all uploads on their way at a time, so that many uploads do not fill the memory. */
-export class Permits {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
+/** Buffers that are kept for the next part: the collector of garbage lets go of large ones late. */
+const MAX_IDLE = 8;
 
-  constructor(count: number) {
-    this.#free = count;
+/** Bounds the parts of all uploads that are on their way at a time, so that many uploads do not fill the memory. */
+export class PartBuffers {
+  #permits: number;
+  readonly #waiting: (() => void)[] = [];
+  readonly #idle: Buffer[] = [];
+
+  constructor(permits: number) {
+    this.#permits = permits;
   }
 
-  async take(): Promise<void> {
-    if (this.#free > 0) this.#free--;
+  make(): Buffer {
+    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(PART_SIZE);
+  }
+
+  /** Resolves when one more part may be sent. */
+  async permit(): Promise<void> {
+    if (this.#permits > 0) this.#permits--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  give(): void {
+  /** A part was sent; its buffer comes back where nothing can be reading it any more. */
+  sent(buffer: Buffer | undefined): void {
+    if (buffer !== undefined && this.#idle.length < MAX_IDLE) this.#idle.push(buffer);
     const next = this.#waiting.shift();
-    if (next === undefined) this.#free++;
+    if (next === undefined) this.#permits++;
     else next();
   }
 }
@@ -31,7 +42,7 @@ export class Permits {
 /** Cuts a stream into objects `data/<id>/<name>`, several on their way while the next fills. */
 export class PartWriter {
   readonly #bucket: S3Bucket;
-  readonly #permits: Permits;
+  readonly #buffers: PartBuffers;
   readonly #id: string;
   readonly #first: number;
   readonly #parts: (Part & { stored: boolean })[] = [];
@@ -41,9 +52,9 @@ export class PartWriter {
   #failure: { error: unknown } | undefined;
 
   /** `first`: the number of the first part, which only makes names sort. */
-  constructor(bucket: S3Bucket, permits: Permits, id: string, first: number) {
+  constructor(bucket: S3Bucket, buffers: PartBuffers, id: string, first: number) {
     this.#bucket = bucket;
-    this.#permits = permits;
+    this.#buffers = buffers;
     this.#id = id;
     this.#first = first;
   }
@@ -51,7 +62,7 @@ export class PartWriter {
   /** Resolves when more may come; throws what failed since. */
   async write(bytes: Uint8Array): Promise<void> {
     for (let rest = bytes; rest.length > 0; ) {
-      this.#buffer ??= Buffer.allocUnsafeSlow(PART_SIZE);
+      this.#buffer ??= this.#buffers.make();
       const taken = rest.subarray(0, PART_SIZE - this.#filled);
       this.#buffer.set(taken, this.#filled);
       this.#filled += taken.length;
@@ -65,15 +76,16 @@ export class PartWriter {
     while (this.#underway.size >= PARALLEL) await Promise.race(this.#underway);
     this.#check();
     if (this.#buffer === undefined || this.#filled === 0) return;
-    await this.#permits.take();
-    const bytes = this.#buffer.subarray(0, this.#filled);
+    await this.#buffers.permit();
+    const buffer = this.#buffer;
+    const bytes = buffer.subarray(0, this.#filled);
     const number = (this.#first + this.#parts.length).toString(16).padStart(6, '0');
     const part = { name: `${number}-${randomHex(4)}`, size: bytes.length, stored: false };
     this.#parts.push(part);
     this.#buffer = undefined;
     this.#filled = 0;
     const sending = this.#send(part, bytes).finally(() => {
-      this.#permits.give();
+      this.#buffers.sent(part.stored ? buffer : undefined);
       this.#underway.delete(sending);
     });
     this.#underway.add(sending);

@@ -6,7 +6,7 @@ import { isUploadId, pageSize } from './names.ts';
 import { appendParts } from './s3-append.ts';
 import type { S3Blobs } from './s3-blobs.ts';
 import type { S3Bucket } from './s3-bucket.ts';
-import { PartWriter, type Permits } from './s3-part-writer.ts';
+import { type PartBuffers, PartWriter } from './s3-part-writer.ts';
 import { type BlobData, removeData } from './s3-pointer.ts';
 import { streamData } from './s3-stream.ts';
 import { type ReadState, readState, tailOf, UPLOADS, uploadSize, uploadStat, writeState } from './s3-upload-state.ts';
@@ -26,14 +26,14 @@ const ROUNDS = 20;
  */
 export class S3Uploads implements UploadStorage {
   readonly #bucket: S3Bucket;
-  readonly #permits: Permits;
+  readonly #buffers: PartBuffers;
   readonly #blobs: S3Blobs;
   /** Uploads that this process appends to: a second one need not travel to be refused. */
   readonly #active = new Set<string>();
 
-  constructor(bucket: S3Bucket, permits: Permits, blobs: S3Blobs) {
+  constructor(bucket: S3Bucket, buffers: PartBuffers, blobs: S3Blobs) {
     this.#bucket = bucket;
-    this.#permits = permits;
+    this.#buffers = buffers;
     this.#blobs = blobs;
   }
 
@@ -57,7 +57,7 @@ export class S3Uploads implements UploadStorage {
       if (read.state.sealed !== undefined) throw uploadBusy(id);
       const size = uploadSize(read.state);
       if (size !== offset) throw uploadOffset(id, size, offset);
-      return await appendParts(this.#bucket, this.#permits, id, read, source);
+      return await appendParts(this.#bucket, this.#buffers, id, read, source);
     } catch (error) {
       throw await this.#busyWhereConflict(id, error);
     } finally {
@@ -148,7 +148,7 @@ export class S3Uploads implements UploadStorage {
     const size = uploadSize(state);
     const inline = tailOf(state);
     if (state.parts.length === 0 || inline.length === 0) return { id, size, parts: state.parts, inline };
-    const writer = new PartWriter(this.#bucket, this.#permits, id, state.parts.length);
+    const writer = new PartWriter(this.#bucket, this.#buffers, id, state.parts.length);
     await writer.write(inline);
     await writer.flush();
     await writer.settle();

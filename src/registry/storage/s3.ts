@@ -4,15 +4,15 @@ import { composeStorage } from './compose.ts';
 import { S3Blobs } from './s3-blobs.ts';
 import { S3Bucket } from './s3-bucket.ts';
 import { S3Documents } from './s3-documents.ts';
-import { Permits } from './s3-part-writer.ts';
+import { PartBuffers } from './s3-part-writer.ts';
 import { sweepBucket } from './s3-sweep.ts';
 import { S3Uploads } from './s3-uploads.ts';
 import { parseS3Url } from './s3-url.ts';
 import type { RegistryStorage } from './storage.ts';
 
 const FORMAT = Buffer.from('imago registry 1\n');
-/** Parts of all uploads on their way at a time: 80 MiB of memory, beside 5 MiB for each upload. */
-const PARTS_UNDERWAY = 16;
+/** Parts of all uploads on their way at a time: 48 MiB of memory, beside 4 MiB for each upload. */
+const PARTS_UNDERWAY = 12;
 
 /**
  * A storage in a bucket that any number of replicas share; its keys come from where the AWS SDK finds them.
@@ -21,7 +21,7 @@ const PARTS_UNDERWAY = 16;
  * PREFIX/version           format
  * PREFIX/documents/KEY     a line of its own, then the document: links, tags, records; or deleted
  * PREFIX/blobs/ALG/HEX     pointer: size, and the names of the parts or, up to 64 KiB, the bytes; or 'gone'
- * PREFIX/data/ID/PART      bytes of a blob, 5 MiB each, written once; ID is the upload's
+ * PREFIX/data/ID/PART      bytes of a blob, 4 MiB each, written once; ID is the upload's
  * PREFIX/uploads/ID        record of an upload: parts so far, and the last bytes
  * ```
  *
@@ -37,13 +37,13 @@ export async function openS3Storage(url: string): Promise<RegistryStorage> {
     bucket.close();
     throw error;
   }
-  const permits = new Permits(PARTS_UNDERWAY);
-  const blobs = new S3Blobs(bucket, permits);
+  const buffers = new PartBuffers(PARTS_UNDERWAY);
+  const blobs = new S3Blobs(bucket, buffers);
   return composeStorage({
     title: bucket.title,
     documents: new S3Documents(bucket),
     blobs,
-    uploads: new S3Uploads(bucket, permits, blobs),
+    uploads: new S3Uploads(bucket, buffers, blobs),
     sweep: (options) => sweepBucket(bucket, options),
     check: async () => {
       await bucket.write('check', FORMAT);
