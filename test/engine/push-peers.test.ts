@@ -12,9 +12,10 @@ import { tagByName } from '../../src/engine/tag.ts';
 import { readImage } from '../../src/image/image.ts';
 import { defaultForm } from '../../src/store/compression-form.ts';
 import type { Store } from '../../src/store/store.ts';
-import { Lab, layoutOf, type SampleImage, sampleImage, sha256 } from '../archive/lab.ts';
+import { Lab, layoutOf, noise, type SampleImage, sampleImage, sha256 } from '../archive/lab.ts';
 import { Sample } from '../image/sample.ts';
 import { QUICK } from '../registry/client/quick.ts';
+import { CuttingProxy } from '../registry/cutting-proxy.ts';
 import { DockerRegistry, dockerRegistryMissing } from '../registry/docker-registry.ts';
 
 /** A command prefix that runs podman elsewhere (IMAGO_TEST_PEERS), and a directory that both sides see. */
@@ -107,6 +108,23 @@ suite('push and copy at docker-registry', { skip: dockerRegistryMissing }, () =>
       const script = `podman pull -q --tls-verify=false ${name} && podman inspect --format '{{.Digest}}' ${name}; podman rmi -f ${name} >/dev/null`;
       assert.match(run([...prefix, 'sh', '-c', script]), new RegExp(digest));
     }
+  });
+
+  it('goes on in the middle of a layer where the connection breaks', async () => {
+    await using proxy = await CuttingProxy.start(registry.host);
+    await using sample = new Sample();
+    const big = sampleImage([lab.tar(lab.tree('big', { noise: noise(12 << 20) }))]);
+    const layout = lab.tree('bigLayout', layoutOf(big));
+    proxy.cut('up', 5 << 20, 2);
+    assert.equal(await copy(`oci:${layout}`, `${proxy.host}/cut/copied:1`), sha256(big.manifest));
+    assert.equal(proxy.cuts, 2);
+    // Compressed on the way: no digest is known until the end.
+    await sample.image(`${proxy.host}/cut/built:1`, [{ words: noise(15 << 20).toString('latin1') }]);
+    proxy.cut('up', 3 << 20, 2);
+    const digest = await push(sample.store, `${proxy.host}/cut/built:1`);
+    assert.equal(proxy.cuts, 4);
+    const pulled = await pullImage(lab.store(), `${registry.host}/cut/built:1`, QUICK);
+    assert.equal(pulled.descriptor.digest, digest);
   });
 
   it('copies as skopeo does, both ways', { skip: noSkopeo }, async () => {
