@@ -1,3 +1,4 @@
+import type { Digest } from '../core/digest.ts';
 import { isImagoError } from '../core/errors.ts';
 import { presentManifests, readImage, readManifest } from '../image/image.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -9,6 +10,7 @@ import type { Repository } from '../registry/client/repository.ts';
 import { digestOf } from '../store/blobs.ts';
 import { hasLayer } from '../store/layers.ts';
 import { origins } from '../store/origins.ts';
+import type { Store } from '../store/store.ts';
 import { type PushedManifest, pushBlob, pushImage } from './push-image.ts';
 import type { PushContext } from './push-layer.ts';
 
@@ -153,10 +155,8 @@ function siblingRepositories({ store, registries, target }: PushContext, index: 
     names.add(`${at}/${path}`);
   }
   const { manifests } = readIndex(store, index);
-  for (const child of presentManifests(store, manifests)) {
-    for (const diffId of readImage(store, child).diffIds) {
-      for (const { repositories } of origins(store, diffId)) for (const name of repositories) names.add(name);
-    }
+  for (const diffId of presentManifests(store, manifests).flatMap((child) => layersOf(store, child))) {
+    for (const { repositories } of origins(store, diffId)) for (const name of repositories) names.add(name);
   }
   names.delete(target.name);
   return [...names]
@@ -165,7 +165,17 @@ function siblingRepositories({ store, registries, target }: PushContext, index: 
     .map((name) => registries.named(name));
 }
 
-function readIndex(store: PushContext['store'], index: Descriptor): { manifests: Descriptor[] } {
+function layersOf(store: Store, child: Descriptor): Digest[] {
+  try {
+    return readImage(store, child).diffIds;
+  } catch (error) {
+    // No image, or a part of one is missing: it tells nothing.
+    if (isImagoError(error)) return [];
+    throw error;
+  }
+}
+
+function readIndex(store: Store, index: Descriptor): { manifests: Descriptor[] } {
   const parsed = readManifest(store, index);
   return parsed.kind === 'index' ? parsed.value : { manifests: [] };
 }

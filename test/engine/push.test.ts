@@ -291,6 +291,50 @@ describe('an image that was pulled', () => {
   });
 });
 
+it("Docker's manifests stay Docker's, but for zstd", async () => {
+  await using from = await FakeRegistry.start();
+  await using to = await FakeRegistry.start();
+  const store = lab.store();
+  const DOCKER = 'application/vnd.docker.';
+  const [layer] = image.layers;
+  const config = Buffer.from(
+    JSON.stringify({
+      ...JSON.parse(image.config.toString()),
+      rootfs: { type: 'layers', diff_ids: [sha256(layer!.tar)] },
+    }),
+  );
+  const manifest = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: `${DOCKER}distribution.manifest.v2+json`,
+      config: { mediaType: `${DOCKER}container.image.v1+json`, size: config.length, digest: from.putBlob('d', config) },
+      layers: [
+        {
+          mediaType: `${DOCKER}image.rootfs.diff.tar.gzip`,
+          size: layer!.blob.length,
+          digest: from.putBlob('d', layer!.blob),
+          annotations: { 'containerd.io/snapshot/stargz/toc.digest': 'sha256:0', 'org.kept': 'x' },
+        },
+      ],
+    }),
+  );
+  const digest = from.putManifest('d', '1', manifest);
+  await pullImage(store, `${from.host}/d:1`, QUICK);
+  tagByName(store, `${from.host}/d:1`, `${to.host}/d:1`);
+  assert.equal((await push(store, `${to.host}/d:1`)).digest, digest);
+  await push(store, `${to.host}/d:1`, { recompress: true });
+  const gzip = manifestAt(to, 'd', '1').value;
+  assert.equal(gzip.mediaType, `${DOCKER}distribution.manifest.v2+json`);
+  assert.equal(gzip.layers[0]!.mediaType, `${DOCKER}image.rootfs.diff.tar.gzip`);
+  assert.deepEqual(gzip.layers[0]!.annotations, { 'org.kept': 'x' });
+  await push(store, `${to.host}/d:1`, { recompress: true, compression: { kind: 'zstd', level: 3 } });
+  const zstd = manifestAt(to, 'd', '1').value;
+  assert.equal(zstd.mediaType, 'application/vnd.oci.image.manifest.v1+json');
+  assert.equal(zstd.config.mediaType, 'application/vnd.oci.image.config.v1+json');
+  assert.equal(zstd.config.digest, sha256(config));
+  assert.equal(zstd.layers[0]!.mediaType, 'application/vnd.oci.image.layer.v1.tar+zstd');
+});
+
 describe('an index', () => {
   function putIndex(registry: FakeRegistry, name: string): { index: string; here: string; other: string } {
     const here = registry.putImage(name, undefined, image);
