@@ -10,7 +10,7 @@ export const command: Command = {
   summary: 'Copy an image from one place to another, with the same digests',
   usage: '[OPTIONS] SOURCE DESTINATION',
   description:
-    'A place is docker://REF (or REF alone), oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or\nstore:NAME. Nothing is unpacked, and no digest changes: what a place cannot hold as it is ends in an error.\nSignatures and other referrers are not copied.',
+    'A place is docker://REF (or REF alone), oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or store:NAME. Nothing is unpacked, and no digest changes: what a place cannot hold as it is ends in an error.\nSignatures and other referrers are not copied.',
   options: {
     all: { type: 'boolean', short: 'a', help: 'All platforms, and the index that names them' },
     'dest-insecure': { type: 'boolean', help: 'As --src-insecure, for the registry that the image goes to' },

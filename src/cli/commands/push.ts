@@ -13,7 +13,7 @@ export const command: Command = {
   summary: 'Send an image to a registry',
   usage: '[OPTIONS] NAME[:TAG]',
   description:
-    'What came from a registry is pushed as it is, with the same digests. Layers that were made here are compressed on\nthe way. Of an image for several platforms the index is pushed where the other platforms are at this registry\nalready; else the one platform that is here.',
+    'What came from a registry is pushed as it is, with the same digests. Layers that were made here are compressed on the way. Of an image for several platforms the index is pushed where the other platforms are at this registry already; else the one platform that is here.',
   options: {
     'all-tags': { type: 'boolean', short: 'a', help: 'Push every tag of the repository' },
     compression: {
