@@ -46,7 +46,7 @@ export async function deleteBlob(exchange: Exchange, repository: string, digest:
   sendBytes(exchange, 202, {});
 }
 
-export function blobUnknown(digest: Digest): WireFailure {
+function blobUnknown(digest: Digest): WireFailure {
   return new WireFailure(WIRE_ERRORS.blobUnknown, 'the repository has no such blob', { detail: { digest } });
 }
 

@@ -10,25 +10,127 @@ export function announcedLength(request: IncomingMessage): number | undefined {
   return header === undefined ? 0 : Number(header);
 }
 
+interface BodyOptions {
+  /** Bytes at most. */
+  limit: number;
+  /** Bytes that it must have. */
+  exact?: number | undefined;
+  /** Sees each chunk when it comes in, before it is read. */
+  onChunk?: ((chunk: Buffer) => void) | undefined;
+}
+
+/** Bytes that wait for their reader, after which the client has to wait. */
+const MAX_QUEUED = 2 ** 20;
+
 /**
  * The request's body, counted. Throws a `WireFailure`: 413 beyond `limit` bytes, 400 (`SIZE_INVALID`) where it is not of
- * `exact` bytes; both as early as the headers tell. A client that goes away ends it with an error of Node's.
+ * `exact` bytes; both as early as the headers tell. A client that goes away ends it with an error of Node's. The request
+ * is never destroyed here: its answer goes over the same connection.
  */
-export async function* readBody(
-  exchange: Exchange,
-  { limit, exact }: { limit: number; exact?: number },
-): AsyncGenerator<Buffer, void> {
-  checkAnnounced(exchange.request, { limit, exact });
-  let size = 0;
-  // Not destroyed where this ends early: the answer goes over the same connection.
-  for await (const chunk of exchange.request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    exchange.bytesIn += chunk.length;
-    if (size > limit) throw tooLarge(limit);
-    if (exact !== undefined && size > exact) throw wrongLength(exact, size);
-    yield chunk;
+export function readBody(exchange: Exchange, options: BodyOptions): AsyncIterableIterator<Buffer, undefined> {
+  checkAnnounced(exchange.request, options);
+  return new BodyReader(exchange, options);
+}
+
+/** By events: Node's iterator of a stream, and generators around it, cost as much as hashing the bytes. */
+class BodyReader implements AsyncIterableIterator<Buffer, undefined> {
+  readonly #exchange: Exchange;
+  readonly #options: BodyOptions;
+  #size = 0;
+  #queue: Buffer[] = [];
+  #queued = 0;
+  #end: { error: unknown } | 'well' | undefined;
+  #waiting:
+    | { resolve: (result: IteratorResult<Buffer, undefined>) => void; reject: (error: unknown) => void }
+    | undefined;
+
+  constructor(exchange: Exchange, options: BodyOptions) {
+    this.#exchange = exchange;
+    this.#options = options;
   }
-  if (exact !== undefined && size !== exact) throw wrongLength(exact, size);
+
+  [Symbol.asyncIterator](): this {
+    this.#listen();
+    return this;
+  }
+
+  next(): Promise<IteratorResult<Buffer, undefined>> {
+    const chunk = this.#queue.shift();
+    if (chunk !== undefined) {
+      this.#queued -= chunk.length;
+      if (this.#queued < MAX_QUEUED && this.#end === undefined) this.#exchange.request.resume();
+      return Promise.resolve({ done: false, value: chunk });
+    }
+    if (this.#end === 'well') return Promise.resolve({ done: true, value: undefined });
+    if (this.#end !== undefined) return Promise.reject(this.#end.error);
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  async return(): Promise<IteratorResult<Buffer, undefined>> {
+    this.#queue = [];
+    this.#finish('well');
+    return { done: true, value: undefined };
+  }
+
+  #listen(): void {
+    const { request } = this.#exchange;
+    if (request.errored ?? (request.destroyed && !request.complete)) {
+      this.#end = { error: request.errored ?? new Error('aborted') };
+      return;
+    }
+    request.on('data', this.#onData);
+    request.on('end', this.#onEnd);
+    request.on('error', this.#onError);
+    request.on('close', this.#onClose);
+  }
+
+  #onData = (chunk: Buffer): void => {
+    const { limit, exact, onChunk } = this.#options;
+    this.#size += chunk.length;
+    this.#exchange.bytesIn += chunk.length;
+    const excess = this.#size > limit ? tooLarge(limit) : exact !== undefined && this.#size > exact;
+    if (excess !== false) {
+      this.#finish({ error: excess === true ? wrongLength(exact!, this.#size) : excess });
+      return;
+    }
+    onChunk?.(chunk);
+    const waiting = this.#waiting;
+    if (waiting !== undefined) {
+      this.#waiting = undefined;
+      waiting.resolve({ done: false, value: chunk });
+      return;
+    }
+    this.#queue.push(chunk);
+    this.#queued += chunk.length;
+    if (this.#queued >= MAX_QUEUED) this.#exchange.request.pause();
+  };
+
+  #onEnd = (): void => {
+    const { exact } = this.#options;
+    const short = exact !== undefined && this.#size !== exact;
+    this.#finish(short ? { error: wrongLength(exact, this.#size) } : 'well');
+  };
+
+  #onError = (error: unknown): void => this.#finish({ error });
+
+  #onClose = (): void => this.#finish({ error: new Error('the client went away') });
+
+  #finish(end: { error: unknown } | 'well'): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    const { request } = this.#exchange;
+    request.off('data', this.#onData);
+    request.off('end', this.#onEnd);
+    request.off('close', this.#onClose);
+    // `#onError` stays: an error that nobody hears ends the process.
+    if (!request.readableEnded) request.pause();
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (end === 'well') waiting?.resolve({ done: true, value: undefined });
+    else waiting?.reject(end.error);
+  }
 }
 
 /** As `readBody`, whole. */

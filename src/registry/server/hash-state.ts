@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../../core/digest.ts';
+import type { Digest, DigestAlgorithm } from '../../core/digest.ts';
 
 /** A blob's hash so far. */
 export class RunningHash {
@@ -65,8 +65,4 @@ export async function hashStream(source: AsyncIterable<Uint8Array>, algorithm: D
   const hash = new RunningHash(algorithm);
   for await (const chunk of source) hash.update(chunk);
   return hash;
-}
-
-export function matchesDigest(bytes: Uint8Array, digest: Digest): boolean {
-  return hashBytes(bytes, digestAlgorithm(digest)) === digest;
 }

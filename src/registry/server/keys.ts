@@ -23,11 +23,11 @@ export const CONDEMNED_PREFIX = 'gc/condemned/';
 
 const CATALOG_LEAF = '/_repository';
 
-export function digestPath(digest: Digest): string {
+function digestPath(digest: Digest): string {
   return `${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }
 
-export function manifestsPrefix(repository: string): string {
+function manifestsPrefix(repository: string): string {
   return `${REPOSITORIES_PREFIX}${repository}/_manifests/`;
 }
 
@@ -35,7 +35,7 @@ export function manifestKey(repository: string, digest: Digest): string {
   return manifestsPrefix(repository) + digestPath(digest);
 }
 
-export function blobLinksPrefix(repository: string): string {
+function blobLinksPrefix(repository: string): string {
   return `${REPOSITORIES_PREFIX}${repository}/_blobs/`;
 }
 

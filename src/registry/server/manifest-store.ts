@@ -18,7 +18,7 @@ export interface FoundManifest extends ManifestLink {
   digest: Digest;
 }
 
-export async function readTag({ storage }: Registry, repository: string, tag: string): Promise<TagRecord | undefined> {
+async function readTag({ storage }: Registry, repository: string, tag: string): Promise<TagRecord | undefined> {
   const document = await storage.readDocument(tagKey(repository, tag));
   return document && decodeDocument<TagRecord>(document);
 }

@@ -1,5 +1,4 @@
 import type { Digest } from '../../core/digest.ts';
-import { type ImagoError, isImagoError } from '../../core/errors.ts';
 import { readDescriptor } from '../../oci/descriptor.ts';
 import { type Field, parseJson } from '../../oci/json.ts';
 import { parseManifest } from '../../oci/manifest.ts';
@@ -69,9 +68,4 @@ function collectFacts(root: Field, mediaType: string): ManifestFacts {
     artifactType: typeof named === 'string' && named !== '' ? named : fallback,
     annotations: annotations.present ? (annotations.value as Record<string, string>) : undefined,
   };
-}
-
-/** Whether an error says that the document is at fault. */
-export function isManifestError(error: unknown): error is ImagoError {
-  return isImagoError(error) && ['BAD_MANIFEST', 'SCHEMA1_MANIFEST', 'UNKNOWN_MANIFEST'].includes(error.code);
 }

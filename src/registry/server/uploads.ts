@@ -112,22 +112,16 @@ async function receive(exchange: Exchange, upload: UploadStat, exact: number | u
   const limit = limits.blobBytes - upload.size;
   checkAnnounced(exchange.request, { limit, exact });
   const hash = hashes.take(upload.id, upload.size);
-  const body = readBody(exchange, { limit, exact });
+  const onChunk = hash === undefined ? undefined : (chunk: Buffer): void => hash.update(chunk);
+  const body = readBody(exchange, { limit, exact, onChunk });
   let size: number;
   try {
-    size = await storage.appendUpload(upload.id, upload.size, hash === undefined ? body : hashing(body, hash));
+    size = await storage.appendUpload(upload.id, upload.size, body);
   } catch (error) {
     throw await explain(exchange, upload, error);
   }
   if (hash?.size === size) hashes.keep(upload.id, hash);
   return size;
-}
-
-async function* hashing(source: AsyncIterable<Uint8Array>, hash: RunningHash): AsyncGenerator<Uint8Array, void> {
-  for await (const chunk of source) {
-    hash.update(chunk);
-    yield chunk;
-  }
 }
 
 /** The storage's refusals in the protocol's words. */
