@@ -17,6 +17,8 @@ export interface CopyOrigin {
   readonly place: string;
   /** Whether owners are copied. */
   readonly ownersCount: boolean;
+  /** Where it is nothing but layers: all of them, the lowest first. */
+  readonly layers?: readonly Digest[];
   /** Gives a file's text for the digest of inputs, from `known`, from what is remembered, or by reading it. */
   reader(known: FileTexts): (node: SourceNode) => string;
   /** Remembers what was read. */
@@ -74,6 +76,7 @@ export function layersOrigin(store: Store, files: ImageFiles, diffIds: readonly 
       return files.root;
     },
     ownersCount: true,
+    layers: diffIds,
     memo: ({ sources, exclude }) => {
       const memo = new InputMemo(store, stepKey(['layers', diffIds, sources, exclude]));
       return { get: () => memo.get('layers'), set: (inputs) => memo.set('layers', inputs) };

@@ -1,9 +1,16 @@
 import { ImagoError } from '../core/errors.ts';
 import { DockerfileError, nearestWord } from '../formats/dockerfile/errors.ts';
 import { type ExpandOptions, expandWord } from '../formats/dockerfile/expand.ts';
-import type { Dockerfile, FromInstruction, Instruction, StageInstruction } from '../formats/dockerfile/instruction.ts';
+import type {
+  Dockerfile,
+  FromInstruction,
+  Instruction,
+  RunInstruction,
+  StageInstruction,
+} from '../formats/dockerfile/instruction.ts';
 import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
 import { formatPlatform, matchPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { checkMount, checkRun } from './mounts-check.ts';
 
 /** Where a stage starts from, or a COPY takes from. */
 export type Origin =
@@ -15,6 +22,8 @@ export interface PlannedStep {
   instruction: StageInstruction;
   /** Of COPY --from. */
   from?: Origin;
+  /** Of each RUN --mount; undefined is the build context. */
+  mounts?: (Origin | undefined)[];
   /** Comes from the base's ONBUILD. */
   trigger: boolean;
 }
@@ -142,6 +151,11 @@ class Planner {
     if (instruction.name === 'FROM') throw new DockerfileError("FROM isn't allowed as an ONBUILD trigger", stage.from);
     // A trigger's own instruction is checked where it is written, not where it first runs.
     if (instruction.name === 'ONBUILD') parseInstruction(instruction.trigger);
+    if (instruction.name === 'RUN') {
+      checkRun(instruction);
+      const mounts = instruction.mounts.map((text) => this.#mountOrigin(text, stage, instruction));
+      return mounts.length === 0 ? { instruction, trigger } : { instruction, trigger, mounts };
+    }
     if (instruction.name !== 'COPY' || instruction.from === undefined) return { instruction, trigger };
     const { from } = instruction;
     if (from.includes('$')) {
@@ -172,6 +186,13 @@ class Planner {
     );
   }
 
+  #mountOrigin(text: string, stage: PlannedStage, instruction: RunInstruction): Origin | undefined {
+    const from = checkMount(text, instruction);
+    if (from === '') return undefined;
+    const numbered = /^\d+$/.test(from) ? this.#stages.slice(0, stage.index)[Number(from)] : undefined;
+    return numbered === undefined ? this.#copyOrigin(from, stage, instruction) : { kind: 'stage', stage: numbered };
+  }
+
   #target(): PlannedStage {
     const { target } = this.#options;
     if (target === undefined || target === '') return this.#stages.at(-1)!;
@@ -196,7 +217,8 @@ class Planner {
     if (stage.base.kind === 'stage') this.#collect(stage.base.stage, out);
     const triggers = this.#triggers(stage).map((text) => this.#step(parseTrigger(text, stage.from), stage, true));
     stage.steps.unshift(...triggers);
-    for (const { from } of stage.steps) if (from?.kind === 'stage') this.#collect(from.stage, out);
+    for (const { from, mounts = [] } of stage.steps)
+      for (const origin of [from, ...mounts]) if (origin?.kind === 'stage') this.#collect(origin.stage, out);
     out.push(stage);
   }
 
