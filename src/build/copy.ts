@@ -1,37 +1,26 @@
-import { type ByteString, byteString } from '../core/bytes.ts';
+import { type ByteString, byteString, displayName } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Time } from '../core/time.ts';
 import { IgnoreMatcher } from '../formats/dockerfile/ignore.ts';
-import type { AddInstruction, CopyInstruction } from '../formats/dockerfile/instruction.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
+import { newTree } from '../tree/node.ts';
 import { type BuildCache, type StepResult, stepKey } from './cache.ts';
 import { parseChmod } from './chmod.ts';
 import type { CopyOrigin } from './copy-origin.ts';
+import { type CopySource, type PreparedCopy, unpacks } from './copy-prepare.ts';
 import type { ImageFiles } from './image-source.ts';
 import { digestInputs, type FileTexts } from './inputs.ts';
 import { resolveOwner } from './owner.ts';
-import { Placement } from './place.ts';
-import { type Selected, selectSources } from './select.ts';
+import { type Owner, Placement } from './place.ts';
+import { type Selected, selectParents, selectSources } from './select.ts';
 import type { SourceNode } from './source.ts';
 import { diffIds, runConfig, type StageState } from './state.ts';
 import { ChunkWriter, finishTar, writeMembers } from './stream.ts';
-import { openArchive, writeArchives } from './unpack.ts';
-
-/** COPY or ADD, its variables expanded. */
-export interface PreparedCopy {
-  instruction: CopyInstruction | AddInstruction;
-  sources: string[];
-  inline: { name: string; content: string }[];
-  /** As written, for the history. */
-  dest: string;
-  chown: string | undefined;
-  chmod: string | undefined;
-  exclude: string[];
-}
+import { type Archive, openArchive, writeArchive } from './unpack.ts';
 
 export interface LayerContext {
   store: Store;
@@ -50,83 +39,32 @@ export interface LayerStep extends StepResult {
   cached: boolean;
 }
 
-export function prepareCopy(instruction: CopyInstruction | AddInstruction, expand: Expander): PreparedCopy {
-  const sources = instruction.sources.map(expand.word);
-  for (const source of sources) refuseRemote(instruction.name, source);
-  refuseUnsupported(instruction);
-  return {
-    instruction,
-    sources,
-    inline: instruction.inline.map(({ name, content, expand: on }) => ({
-      name,
-      content: on ? expand.body(content) : content,
-    })),
-    dest: expand.word(instruction.dest),
-    chown: instruction.chown === undefined ? undefined : expand.word(instruction.chown),
-    chmod: instruction.chmod === undefined ? undefined : expand.word(instruction.chmod),
-    exclude: instruction.exclude.map(expand.word),
-  };
-}
-
-export interface Expander {
-  word(text: string): string;
-  /** Of a heredoc: quotes mean nothing. */
-  body(text: string): string;
-}
-
-function refuseRemote(name: 'COPY' | 'ADD', source: string): void {
-  const url = /^(?:https?|ssh|git):\/\//.test(source) || /^git@[^/]+:/.test(source);
-  if (!url) return;
-  if (name === 'COPY') throw new ImagoError('BAD_SOURCE', `source can't be a URL for COPY: ${source}`);
-  throw new ImagoError('UNSUPPORTED', `ADD from a URL is not supported yet: ${source}`, {
-    remedy: 'fetch it in a RUN with curl, or put it into the build context',
-  });
-}
-
-function refuseUnsupported(instruction: CopyInstruction | AddInstruction): void {
-  if (instruction.name === 'COPY' && instruction.parents) {
-    throw new ImagoError('UNSUPPORTED', 'COPY --parents is not supported yet', {
-      remedy: 'COPY each directory to its own place',
-    });
+/** Everything about the step but the bytes that it takes from the context, a stage or an image. */
+async function copyKey(
+  copy: PreparedCopy,
+  state: StageState,
+  epoch: string | undefined,
+  { owner, remotes }: { owner: Owner | undefined; remotes: RemoteSources },
+): Promise<string> {
+  const { instruction, sources, inline, chown, chmod, exclude, parents, link } = copy;
+  const keys: unknown[] = [];
+  for (const source of sources) {
+    const remote = remotes.get(source);
+    keys.push([unpacks(copy, source), source.kind === 'path' ? source.path : await remote!.identity()]);
   }
-  if (instruction.name === 'ADD' && instruction.checksum !== undefined) {
-    throw new ImagoError('BAD_FLAG_VALUE', 'checksum requires HTTP(S) or Git sources');
-  }
-}
-
-/** As Docker's history. */
-export function copyHistory({ instruction, sources, inline, dest, chown, chmod }: PreparedCopy): string {
-  return [
-    instruction.name,
-    ...(chown === undefined ? [] : [`--chown=${chown}`]),
-    ...(chmod === undefined ? [] : [`--chmod=${chmod}`]),
-    ...sources,
-    ...inline.map(({ name }) => `<<${name}`),
-    dest,
-  ].join(' ');
-}
-
-/** Everything about the step but the bytes that it copies. */
-function copyKey(copy: PreparedCopy, state: StageState, epoch: string | undefined): string {
-  const { instruction, sources, inline, chown, chmod, exclude } = copy;
-  const { name } = instruction;
-  const unpack = unpacks(instruction);
   return stepKey([
-    name,
-    diffIds(state),
-    sources,
+    instruction.name,
+    link ? 'link' : diffIds(state),
+    keys,
     inline,
     destination(copy, state),
-    chown,
+    // Names mean what the image below says; it is not in the key of a link.
+    link ? owner : chown,
     chmod,
     exclude,
-    unpack,
+    parents,
     epoch,
   ]);
-}
-
-function unpacks(instruction: CopyInstruction | AddInstruction): boolean {
-  return instruction.name === 'ADD' && (instruction.unpack ?? true);
 }
 
 /** Absolute; a slash at its end where a directory is meant. */
@@ -134,9 +72,45 @@ function destination({ dest }: PreparedCopy, state: StageState): string {
   return joinWorkdir(runConfig(state).WorkingDir || '/', dest);
 }
 
+/** What a source from the network is, and its files; both ask for it when they have to. */
+interface Remote extends Disposable {
+  identity(): Promise<unknown>;
+  select(): Promise<Selected>;
+}
+
+/** The sources of a step that come from the network. Their client is loaded only where there are any. */
+class RemoteSources implements Disposable {
+  readonly #remotes: Map<CopySource, Remote> = new Map();
+
+  static async open(copy: PreparedCopy, context: LayerContext): Promise<RemoteSources> {
+    const { checksum } = copy;
+    const opened = new RemoteSources();
+    for (const source of copy.sources) {
+      if (source.kind === 'url') {
+        const { RemoteFile } = await import('./remote-file.ts');
+        opened.#remotes.set(source, new RemoteFile(source, checksum, context));
+      } else if (source.kind === 'git') {
+        const { RemoteRepository } = await import('./add-git.ts');
+        const options = { checksum, exclude: excludeMatcher(copy) };
+        opened.#remotes.set(source, new RemoteRepository(source.git, options, context));
+      }
+    }
+    return opened;
+  }
+
+  get(source: CopySource): Remote | undefined {
+    return this.#remotes.get(source);
+  }
+
+  [Symbol.dispose](): void {
+    for (const remote of this.#remotes.values()) remote[Symbol.dispose]();
+  }
+}
+
 /**
  * The layer of a COPY or ADD. Looks the result up by the digest of what it would copy; where this step never ran, or
- * the cache is off, the files are read once only: while they go into the layer.
+ * the cache is off, the files are read once only: while they go into the layer. `files`, the image below, are not
+ * looked at for a link, but for the names in its --chown.
  */
 export async function executeCopy(
   copy: PreparedCopy,
@@ -145,11 +119,16 @@ export async function executeCopy(
   origin: CopyOrigin,
   context: LayerContext,
 ): Promise<LayerStep> {
+  using remotes = await RemoteSources.open(copy, context);
+  const owner = copy.chown === undefined ? undefined : lazily(() => resolveOwner(copy.chown!, () => files));
   const sources = lazily(() => selectAll(copy, origin));
-  const key = copyKey(copy, state, context.epoch);
+  const makeKey = (): Promise<string> =>
+    copyKey(copy, state, context.epoch, { owner: copy.link ? owner?.() : undefined, remotes });
+  const key = await makeKey();
   const texts: FileTexts = new Map();
-  const digest = (): string => digestInputs(sources(), origin.reader(texts), { owners: origin.ownersCount });
-  const memo = origin.memo(copy, sources);
+  const digest = (): string =>
+    digestInputs([...sources().values()], origin.reader(texts), { owners: origin.ownersCount });
+  const memo = origin.memo(memoKey(copy), () => [...sources().values()]);
   if (!context.noCache && context.cache.has(key)) {
     const inputs = memo.get() ?? digest();
     const hit = context.cache.get(key, inputs);
@@ -159,11 +138,24 @@ export async function executeCopy(
   }
   // What was read to look the result up is read again: only what goes into the layer may name it.
   texts.clear();
-  const layer = await makeLayer(copy, sources(), state, files, texts, context);
+  const all: Operand[] = [];
+  for (const source of copy.sources) {
+    const selected = sources().get(source) ?? [await remotes.get(source)!.select()];
+    for (const one of selected) all.push({ selected: one, unpack: unpacks(copy, source) });
+  }
+  for (const { name, content } of copy.inline) all.push({ selected: inlineFile(name, content), unpack: false });
+  const tree = copy.link ? newTree() : files.tree;
+  const placement = new Placement(tree, {
+    owner: owner?.(),
+    chmod: copy.chmod === undefined ? undefined : parseChmod(copy.chmod),
+    now: context.now,
+  });
+  const layer = await makeLayer(copy, byteString(destination(copy, state)), all, placement, texts, context);
   origin.remember(texts);
   const inputs = digest();
   const result: StepResult = { layer, created: timeText(context.now) };
-  context.cache.set(key, inputs, result);
+  // Anew: what came from the network may be another version than the one that was asked about.
+  context.cache.set(await makeKey(), inputs, result);
   memo.set(inputs);
   origin.save();
   return { ...result, cached: false };
@@ -174,9 +166,25 @@ export function timeText({ sec }: Time): string {
   return new Date(sec * 1000).toISOString();
 }
 
-function selectAll({ sources, exclude }: PreparedCopy, origin: CopyOrigin): Selected[][] {
-  const matcher = exclude.length === 0 ? undefined : new IgnoreMatcher(exclude);
-  return sources.map((operand) => selectSources(origin.root, operand, { place: origin.place, exclude: matcher }));
+/** Names of the context, or of a stage or image, by operand. */
+function selectAll(copy: PreparedCopy, origin: CopyOrigin): Map<CopySource, Selected[]> {
+  const options = { place: origin.place, exclude: excludeMatcher(copy) };
+  const select = copy.parents ? selectParents : selectSources;
+  return new Map(
+    copy.sources.flatMap((source) =>
+      source.kind === 'path' ? [[source, select(origin.root, source.path, options)] as const] : [],
+    ),
+  );
+}
+
+function excludeMatcher({ exclude }: PreparedCopy): IgnoreMatcher | undefined {
+  return exclude.length === 0 ? undefined : new IgnoreMatcher(exclude);
+}
+
+/** What chooses the files of an origin. */
+function memoKey({ sources, exclude, parents }: PreparedCopy): { sources: string[]; exclude: string[] } {
+  const paths = sources.flatMap((source) => (source.kind === 'path' ? [source.path] : []));
+  return { sources: parents ? ['', ...paths] : paths, exclude };
 }
 
 function lazily<T>(make: () => T): () => T {
@@ -187,44 +195,64 @@ function lazily<T>(make: () => T): () => T {
   };
 }
 
+interface Operand {
+  selected: Selected;
+  unpack: boolean;
+}
+
 async function makeLayer(
   copy: PreparedCopy,
-  sources: readonly Selected[][],
-  state: StageState,
-  files: ImageFiles,
+  dest: ByteString,
+  operands: readonly Operand[],
+  placement: Placement,
   texts: FileTexts,
-  { store, lease, now, signal }: LayerContext,
+  { store, lease, signal }: LayerContext,
 ): Promise<Digest | null> {
-  const owner = copy.chown === undefined || copy.chown === '' ? undefined : resolveOwner(copy.chown, () => files);
-  const chmod = copy.chmod === undefined || copy.chmod === '' ? undefined : parseChmod(copy.chmod);
-  const placement = new Placement(files.tree, { owner, chmod, now });
-  const dest = byteString(destination(copy, state));
-  const all = sources.flat();
-  if (all.length + copy.inline.length > 1 && !dest.endsWith('/') && !placement.isDirectory(dest)) {
-    throw new ImagoError(
-      'NOT_A_DIRECTORY',
-      `when using ${copy.instruction.name} with more than one source file, the destination must be a directory and end with a /`,
-      { got: copy.dest },
-    );
-  }
-  const archives: { tar: AsyncIterable<Uint8Array>; dest: ByteString }[] = [];
-  for (const selected of all) {
-    const tar = unpacks(copy.instruction) ? await openArchive(selected.node) : undefined;
-    if (tar === undefined) placement.copy(selected, dest);
-    else {
-      placement.makeDirectories(dest, { mode: 0o755, uid: owner?.uid ?? 0, gid: owner?.gid ?? 0 });
-      archives.push({ tar, dest: placement.resolve(dest) });
-    }
-  }
-  for (const { name, content } of copy.inline) placement.copy(inlineFile(name, content), dest);
-  if (!placement.changes && archives.length === 0) return null;
+  const placed = placeAll(copy, dest, operands, placement);
+  // As far as the first archive, whose names have a say in where the rest goes.
+  let next = await placed.next();
+  if (next.done && !placement.changes) return null;
   const tar = (async function* () {
     const out = new ChunkWriter();
+    for (; !next.done; next = await placed.next()) {
+      yield* writeMembers(out, placement.take(), texts);
+      yield* writeArchive(out, next.value, placement);
+    }
     yield* writeMembers(out, placement.take(), texts);
-    yield* writeArchives(out, archives, placement, owner);
     yield* finishTar(out);
   })();
   return (await ingestLayer(store, lease, tar, { signal })).diffId;
+}
+
+/** Plans the operands one after the other; stops at each archive, which is written before the next is planned. */
+async function* placeAll(
+  { instruction }: PreparedCopy,
+  dest: ByteString,
+  operands: readonly Operand[],
+  placement: Placement,
+): AsyncGenerator<Archive> {
+  let file = false;
+  for (const { selected, unpack } of operands) {
+    const tar = unpack ? await openArchive(selected.node) : undefined;
+    if (tar !== undefined) {
+      placement.makeDirectories(dest, placement.unpacked);
+      yield { tar, dest: placement.resolve(dest) };
+      continue;
+    }
+    if (selected.node.type !== 'directory' && !dest.endsWith('/') && !placement.isDirectory(dest)) {
+      if (file) throw severalFiles(instruction.name, dest);
+      file = true;
+    }
+    placement.copy(selected, dest);
+  }
+}
+
+function severalFiles(name: string, dest: ByteString): ImagoError {
+  return new ImagoError(
+    'NOT_A_DIRECTORY',
+    `when using ${name} with more than one source file, the destination must be a directory and end with a /`,
+    { got: displayName(dest) },
+  );
 }
 
 /** A heredoc as a file. Its time is the epoch: the same Dockerfile gives the same layer. */

@@ -9,21 +9,27 @@ const MAX_DATABASE = 10 << 20;
 
 /**
  * `--chown` and the owner of what WORKDIR makes: user, uid, user:group, uid:gid, mixed. Names are looked up in the
- * image's own /etc/passwd and /etc/group. Without a group it is the user's own, for a number the same number.
+ * image's own /etc/passwd and /etc/group. Without a group it is the user's own, for a number the same number; without
+ * a user it is root.
  * Throws `UNKNOWN_USER`, `UNKNOWN_GROUP`.
  */
 export function resolveOwner(text: string, files: () => ImageFiles): Owner {
   const colon = text.indexOf(':');
   const user = colon < 0 ? text : text.slice(0, colon);
   const group = colon < 0 ? '' : text.slice(colon + 1);
-  const line = isNumber(user) ? undefined : findLine(files(), 'etc/passwd', user);
-  if (line === undefined && !isNumber(user)) throw unknown('UNKNOWN_USER', 'user', user, '/etc/passwd');
-  const uid = checkId(line?.[2] ?? user, user);
-  if (group === '') return { uid, gid: checkId(line?.[3] ?? user, user) };
+  const line = isNumber(user) || user === '' ? undefined : findLine(files(), 'etc/passwd', user);
+  if (line === undefined && !isNumber(user) && user !== '') throw unknown('UNKNOWN_USER', 'user', user, '/etc/passwd');
+  const uid = user === '' ? 0 : checkId(line?.[2] ?? user, user);
+  if (group === '') return { uid, gid: user === '' ? 0 : checkId(line?.[3] ?? user, user) };
   if (isNumber(group)) return { uid, gid: checkId(group, group) };
   const gid = findLine(files(), 'etc/group', group)?.[2];
   if (gid === undefined) throw unknown('UNKNOWN_GROUP', 'group', group, '/etc/group');
   return { uid, gid: checkId(gid, group) };
+}
+
+/** Whether an owner can be told without the image. */
+export function isNumericOwner(text: string): boolean {
+  return /^[0-9]*(?::[0-9]*)?$/.test(text);
 }
 
 function findLine(files: ImageFiles, path: string, name: string): string[] | undefined {

@@ -2,6 +2,7 @@ import { type ByteString, displayName } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Time } from '../core/time.ts';
 import type { TreeNode } from '../tree/node.ts';
+import type { Chmod } from './chmod.ts';
 import type { Selected } from './select.ts';
 import type { SourceNode } from './source.ts';
 
@@ -25,8 +26,7 @@ export interface Owner {
 export interface PlaceOptions {
   /** `--chown`; undefined keeps the source's. */
   owner?: Owner;
-  /** `--chmod`: the new permission bits of a file or directory. */
-  chmod?: (mode: number, directory: boolean) => number;
+  chmod?: Chmod;
   /** Time of directories that nothing describes. */
   now: Time;
 }
@@ -60,6 +60,15 @@ export class Placement {
     return this.#changes;
   }
 
+  get owner(): Owner | undefined {
+    return this.#options.owner;
+  }
+
+  /** Attributes of a directory that is made for an archive. */
+  get unpacked(): Owner & { mode: number } {
+    return { uid: this.owner?.uid ?? 0, gid: this.owner?.gid ?? 0, mode: 0o755 };
+  }
+
   /** Whether the path is a directory, symlinks followed. */
   isDirectory(path: ByteString): boolean {
     return this.#at(this.resolve(path))?.type === 'directory';
@@ -77,7 +86,7 @@ export class Placement {
     }
     // The source directory's own attributes are not copied, only its contents are.
     this.makeDirectories(target, this.#created());
-    for (const { path, node } of selected.below) {
+    for (const { path, node, implied } of selected.below) {
       const here = joinPath(target, path);
       if (node.type !== 'directory') {
         this.#addFile(here, node);
@@ -85,7 +94,8 @@ export class Placement {
       }
       const old = this.#at(here);
       if (old !== undefined && old.type !== 'directory') throw notADirectory(here);
-      this.#add(here, this.#member(here, node));
+      if (implied && old !== undefined) this.#passDirectory(here, node.mode);
+      else this.#add(here, this.#member(here, node));
     }
   }
 
@@ -190,7 +200,14 @@ export class Placement {
   /** BuildKit gives `--chmod` and `--chown` to the directories that it has to make, too. */
   #created(): Owner & { mode: number } {
     const { owner, chmod } = this.#options;
-    return { uid: owner?.uid ?? 0, gid: owner?.gid ?? 0, mode: chmod?.(0o755, true) ?? 0o755 };
+    return { uid: owner?.uid ?? 0, gid: owner?.gid ?? 0, mode: chmod?.created ?? 0o755 };
+  }
+
+  /** A directory that only what is below it brought along: where there is one, BuildKit gives it the source's mode. */
+  #passDirectory(path: ByteString, mode: number): void {
+    this.#keepDirectory(path);
+    const member = this.#members.get(path)!;
+    if (member.mode !== mode) this.#add(path, { ...member, mode });
   }
 
   #keepDirectory(path: ByteString): void {
@@ -211,7 +228,7 @@ export class Placement {
     return {
       path,
       type: node.type,
-      mode: fixed ? node.mode : chmod(node.mode, directory),
+      mode: fixed ? node.mode : chmod.apply(node.mode, directory),
       uid: owner?.uid ?? node.uid,
       gid: owner?.gid ?? node.gid,
       // Whole seconds, as containerd writes them: a fraction costs two more blocks a file.

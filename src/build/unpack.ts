@@ -8,7 +8,7 @@ import { readTar } from '../formats/tar/read.ts';
 import { TarScanner } from '../formats/tar/scan.ts';
 import { encodeHeader, padding } from '../formats/tar/write.ts';
 import { corrupt, decompressByTool, detectCompression, MAGIC_LENGTH } from '../system/compression.ts';
-import type { Member, Owner, Placement } from './place.ts';
+import type { Member, Placement } from './place.ts';
 import type { SourceNode } from './source.ts';
 import type { ChunkWriter } from './stream.ts';
 
@@ -91,41 +91,41 @@ async function* readChunks(node: SourceNode): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** An archive that is to be unpacked. */
+export interface Archive {
+  tar: AsyncIterable<Uint8Array>;
+  /** A directory of the image, symlinks resolved. */
+  dest: ByteString;
+}
+
 /**
- * The members of archives, below a directory of the image. Symlinks of the image on the way to a
+ * The members of an archive, below a directory of the image. Symlinks of the image on the way to a
  * member are followed within the root, as an unpacking inside of it would.
  */
-export async function* writeArchives(
+export async function* writeArchive(
   out: ChunkWriter,
-  archives: readonly { tar: AsyncIterable<Uint8Array>; dest: ByteString }[],
+  { tar, dest }: Archive,
   placement: Placement,
-  owner: Owner | undefined,
 ): AsyncGenerator<Uint8Array> {
-  for (const { tar, dest } of archives) {
-    for await (const { entry, body } of readTar(tar)) {
-      const member = memberOf(entry, dest, placement, owner);
-      if (member === undefined) continue;
-      placement.put(member);
-      for (const planned of placement.take()) {
-        if (planned.path !== member.path) yield* out.write(encodeHeader(planned));
-      }
-      yield* out.write(encodeHeader(headerOf(member, entry, dest, placement)));
-      if (entry.type !== 'file') continue;
-      for await (const chunk of body()) yield* out.write(chunk);
-      yield* out.zeros(padding(entry.dataSize));
+  for await (const { entry, body } of readTar(tar)) {
+    const member = memberOf(entry, dest, placement);
+    if (member === undefined) continue;
+    placement.put(member);
+    for (const planned of placement.take()) {
+      if (planned.path !== member.path) yield* out.write(encodeHeader(planned));
     }
+    yield* out.write(encodeHeader(headerOf(member, entry, dest, placement)));
+    if (entry.type !== 'file') continue;
+    for await (const chunk of body()) yield* out.write(chunk);
+    yield* out.zeros(padding(entry.dataSize));
   }
 }
 
-function memberOf(
-  entry: TarEntry,
-  dest: ByteString,
-  placement: Placement,
-  owner: Owner | undefined,
-): Member | undefined {
+function memberOf(entry: TarEntry, dest: ByteString, placement: Placement): Member | undefined {
   const path = cleanPath(entry.path, entry.headerOffset);
   // The archive's root is the destination, which keeps its attributes.
   if (path === '') return undefined;
+  const { owner } = placement;
   const { mode, mtime, size, linkname, devmajor, devminor, xattrs } = entry;
   return {
     path: locate(path, dest, placement),
