@@ -17,6 +17,21 @@ export interface StepResult {
   created: string;
 }
 
+/** A step's result with all that finds it again: what a cache that travels is made of. */
+export interface CachedStep extends StepResult {
+  key: string;
+  /** '' where nothing but the key counts. */
+  inputs: string;
+}
+
+/** Results that came from elsewhere (`--cache-from`). */
+export interface CacheSource {
+  /** Whether it has a result for this key with any inputs. */
+  has(key: string): boolean;
+  /** The result, its layer in the store and held by the lease. Undefined where it has none, or the layer is lost. */
+  find(key: string, inputs: string): Promise<StepResult | undefined>;
+}
+
 /** Digest over what shapes a step, apart from the files it takes. The fields' order counts. */
 export function stepKey(fields: unknown): string {
   return hash('sha256', JSON.stringify([KEY_VERSION, fields]), 'hex');
@@ -29,15 +44,36 @@ export function stepKey(fields: unknown): string {
 export class BuildCache {
   readonly #store: Store;
   readonly #lease: Lease;
+  readonly #sources: readonly CacheSource[];
+  readonly #used: Map<string, CachedStep> = new Map();
 
-  constructor(store: Store, lease: Lease) {
+  constructor(store: Store, lease: Lease, sources: readonly CacheSource[] = []) {
     this.#store = store;
     this.#lease = lease;
+    this.#sources = sources;
+  }
+
+  /** What this build took or made, in an order that does not depend on it. */
+  get used(): CachedStep[] {
+    return [...this.#used.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, step]) => step);
   }
 
   /** Whether this step was ever done: where it was not, its inputs need no digest before it is. */
   has(key: string): boolean {
-    return existsSync(this.#seenPath(key));
+    return existsSync(this.#seenPath(key)) || this.#sources.some((source) => source.has(key));
+  }
+
+  /** As `get`, and where this store has none, from the sources, the first that has it. */
+  async find(key: string, inputs = ''): Promise<StepResult | undefined> {
+    const known = this.get(key, inputs);
+    if (known !== undefined) return known;
+    for (const source of this.#sources) {
+      const found = await source.find(key, inputs);
+      if (found === undefined) continue;
+      this.set(key, inputs, found);
+      return found;
+    }
+    return undefined;
   }
 
   /** The result for exactly these inputs, its layer held by the lease; undefined where there is none (any more). */
@@ -51,11 +87,13 @@ export class BuildCache {
       if (!hasLayer(this.#store, result.layer)) return undefined;
     }
     touch(path);
+    this.#used.set(`${key}-${inputs}`, { key, inputs, ...result });
     return result;
   }
 
   /** Best effort: without the record the step is only done again. */
   set(key: string, inputs: string, { layer, created }: StepResult): void {
+    this.#used.set(`${key}-${inputs}`, { key, inputs, layer, created });
     try {
       if (inputs !== '') {
         mkdirSync(join(this.#store.root, 'cache', 'seen'), { recursive: true });
