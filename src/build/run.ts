@@ -7,9 +7,23 @@ import type { RunConfig } from '../oci/config.ts';
 import type { Lease } from '../store/lease.ts';
 import { BuildError } from './errors.ts';
 import type { StepProgress } from './events.ts';
+import type { RunMount, SecretVariable } from './mounts.ts';
 import { runConfig, type StageState, shellOf } from './state.ts';
 
 export type RunNetwork = 'host' | 'none';
+
+/** What the builder's flags say of every RUN. */
+export interface RunSettings {
+  /** `NAME:ADDRESS`, for /etc/hosts. */
+  extraHosts?: readonly string[];
+  /** Of /dev/shm, in bytes. */
+  shmSize?: number;
+  ulimits?: readonly { name: string; soft: number; hard: number }[];
+  cgroupParent?: string;
+}
+
+/** What `--allow` may allow. */
+export type Entitlement = 'network.host' | 'security.insecure';
 
 export interface Script {
   /** In the container. */
@@ -28,6 +42,12 @@ export interface RunRequest {
   network: RunNetwork;
   /** Executable files that are there while the command runs, and leave no trace. */
   scripts: readonly Script[];
+  /** They leave no trace, either. */
+  mounts: readonly RunMount[];
+  secretVariables: readonly SecretVariable[];
+  /** All capabilities, devices and system calls. */
+  insecure: boolean;
+  settings: RunSettings;
   /** What the layers have at a path 'a/b'; asked for seldom. */
   lower(path: ByteString): 'directory' | 'other' | undefined;
   /** Of the build: what it adds holds until the build is done. */
@@ -50,15 +70,22 @@ export type RunStep = (request: RunRequest) => Promise<RunOutcome>;
 export interface PreparedRun {
   args: string[];
   network: RunNetwork;
+  insecure: boolean;
   scripts: Script[];
 }
 
-export function prepareRun(state: StageState, instruction: RunInstruction, network: RunNetwork): PreparedRun {
-  refuseUnsupported(instruction);
+/** `network` is that of the builder's flags. Throws `NOT_ALLOWED`, `NO_COMMAND`. */
+export function prepareRun(
+  state: StageState,
+  instruction: RunInstruction,
+  network: RunNetwork,
+  allow: readonly Entitlement[],
+): PreparedRun {
   const own = instruction.network;
-  if (own !== undefined && !['default', 'host', 'none'].includes(own)) {
-    throw new ImagoError('BAD_FLAG_VALUE', `unknown network mode ${JSON.stringify(own)}`, {
-      want: 'default, host or none',
+  const insecure = instruction.security === 'insecure';
+  if (insecure && !allow.includes('security.insecure')) {
+    throw new ImagoError('NOT_ALLOWED', 'security.insecure is not allowed', {
+      remedy: 'RUN --security=insecure gives the command all rights on this machine: --allow security.insecure',
     });
   }
   const { words, scripts } = commandWords(instruction);
@@ -66,19 +93,9 @@ export function prepareRun(state: StageState, instruction: RunInstruction, netwo
   return {
     args: instruction.shell ? [...shellOf(state), words.join(' ')] : words,
     network: own === 'none' || own === 'host' ? own : network,
+    insecure,
     scripts,
   };
-}
-
-function refuseUnsupported({ mounts, security }: RunInstruction): void {
-  if (mounts.length > 0) {
-    throw new ImagoError('UNSUPPORTED', 'RUN --mount is not supported yet', {
-      remedy: 'COPY what the command needs, and leave --mount out',
-    });
-  }
-  if (security !== undefined && security !== 'sandbox') {
-    throw new ImagoError('UNSUPPORTED', `RUN --security=${security} is not supported`, { want: 'sandbox' });
-  }
 }
 
 /**
@@ -96,6 +113,13 @@ function commandWords({ args, heredocs }: RunInstruction): { words: string[]; sc
   if (!content.startsWith('#!')) return { words: [content], scripts: [] };
   const path = `/dev/pipes/${doc.name.replaceAll('/', '_')}`;
   return { words: [path], scripts: [{ path, content }] };
+}
+
+/** What only some steps have, so that the keys of all others stay as they are. */
+export function runKey(insecure: boolean, settings: RunSettings, mounts: { key: readonly unknown[] }): unknown[] {
+  const { extraHosts = [], shmSize, ulimits = [] } = settings;
+  const own = [insecure, [...extraHosts].sort(), shmSize, ulimits, mounts.key];
+  return own.every((part) => part === false || part === undefined || (part as unknown[]).length === 0) ? [] : own;
 }
 
 const PROXIES = new Set(['http_proxy', 'https_proxy', 'ftp_proxy', 'no_proxy', 'all_proxy']);

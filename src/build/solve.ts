@@ -20,9 +20,21 @@ import { copyHistory, prepareCopy } from './copy-prepare.ts';
 import { locateError } from './errors.ts';
 import type { BuildProgress, StepProgress } from './events.ts';
 import { ImageFiles } from './image-source.ts';
+import { RunMounts } from './mounts.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { BuildPlan, Origin, PlannedStage, PlannedStep } from './plan.ts';
-import { executeRun, isProxy, prepareRun, proxyEnvironment, type RunNetwork, type RunStep, runHistory } from './run.ts';
+import {
+  type Entitlement,
+  executeRun,
+  isProxy,
+  prepareRun,
+  proxyEnvironment,
+  type RunNetwork,
+  type RunSettings,
+  type RunStep,
+  runHistory,
+  runKey,
+} from './run.ts';
 import { changeConfig, diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
 import { executeWorkdir } from './workdir.ts';
 
@@ -41,6 +53,9 @@ export interface SolveOptions {
   buildArgs: ReadonlyMap<string, string>;
   noCache: boolean;
   network: RunNetwork;
+  /** What a RUN may ask for. */
+  allow: readonly Entitlement[];
+  runSettings: RunSettings;
   /** The time of everything (reproducible-builds.org, SOURCE_DATE_EPOCH); undefined: as it is. */
   epoch: Date | undefined;
   run: RunStep;
@@ -154,13 +169,13 @@ class Solver implements Disposable {
   async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
     const { instruction } = step;
     // Before the step begins: a stage that it copies from may have to be built.
-    if (step.from?.kind === 'stage') await this.solve(step.from.stage);
+    for (const from of [step.from, ...(step.mounts ?? [])]) if (from?.kind === 'stage') await this.solve(from.stage);
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
     return this.#options.progress.step(name, async (progress) => {
       try {
         switch (instruction.name) {
           case 'RUN':
-            return await this.#run(state, instruction, files, progress, name);
+            return await this.#run(state, instruction, step.mounts ?? [], files, progress, name);
           case 'COPY':
           case 'ADD': {
             const copy = prepareCopy(instruction, this.#expander(state));
@@ -182,32 +197,42 @@ class Solver implements Disposable {
   async #run(
     state: StageState,
     instruction: RunInstruction,
+    origins: readonly (Origin | undefined)[],
     files: ImageFiles,
     progress: StepProgress,
     name: string,
   ): Promise<StepValue> {
-    const { network, buildArgs, noCache, run, lease, signal } = this.#options;
-    const { args, network: own, scripts } = prepareRun(state, instruction, network);
+    const { network, buildArgs, noCache, run, lease, signal, allow, runSettings } = this.#options;
+    const { args, network: own, scripts, insecure } = prepareRun(state, instruction, network, allow);
+    const expand = this.#expander(state).word;
+    const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
+    const flags = instruction.mounts;
+    const mounts = await RunMounts.prepare({ flags, origins, state, expand, open, context: this.#layers() });
     const declared = new Set(state.args);
     // A proxy that an ARG declares is an ordinary variable.
     const proxies = proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key));
     const env = [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || isOwn(state, key));
     const { User, WorkingDir } = runConfig(state);
-    const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts]);
-    const hit = noCache ? undefined : this.#cache.get(key);
+    const more = runKey(insecure, runSettings, mounts);
+    const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts, ...more]);
+    const known = !noCache && (!mounts.hasInputs || this.#cache.has(key));
+    const hit = known ? await this.#cache.find(key, mounts.inputs()) : undefined;
     if (hit !== undefined) return this.#withLayer(state, { ...hit, cached: true }, runHistory(state, args));
-    const words = [...env, ...proxies].map(([key, value]) => `${key}=${value}`);
+    const taken = await mounts.take();
+    const agents = mounts.env.filter(([name]) => !state.env.has(name));
+    const words = [...env, ...proxies, ...agents].map(([key, value]) => `${key}=${value}`);
     const lower = (path: ByteString): 'directory' | 'other' | undefined => {
       const type = lookup(files.tree, path, { links: 'none' })?.type;
       return type === undefined || type === 'directory' ? type : 'other';
     };
-    const request = { diffIds: diffIds(state), args, env: words, network: own, scripts, lower, lease, signal };
+    const also = { mounts: taken, secretVariables: mounts.variables, insecure, settings: runSettings };
+    const request = { diffIds: diffIds(state), args, env: words, network: own, scripts, ...also, lower, lease, signal };
     const at = { line: instruction.line, endLine: instruction.endLine, step: name };
     const layer = await executeRun(run, request, state, progress, at);
     // It may have taken long: what people changed meanwhile is looked at anew.
     this.#context = undefined;
     const result = { layer: layer?.diffId ?? null, created: timeText(this.#time) };
-    this.#cache.set(key, '', result);
+    this.#cache.set(key, mounts.inputs(), result);
     return this.#withLayer(state, { ...result, cached: false }, runHistory(state, args));
   }
 

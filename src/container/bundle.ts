@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { grantableCapabilities } from '../runtime/capabilities.ts';
 import { containerHostname, writeNetworkFiles } from '../runtime/network-files.ts';
-import { generateSpec, type NetworkMode, type ProcessOptions, type ResourceOptions } from '../runtime/spec.ts';
+import { generateSpec, type NetworkMode, type ProcessOptions, type ResourceOptions, type Ulimit } from '../runtime/spec.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import { type ResolvedUser, resolveUser } from '../runtime/user.ts';
 import { readConfined } from '../system/confined.ts';
@@ -17,6 +17,7 @@ export interface ProcessRequest {
   user: string;
   terminal: boolean;
   capabilities: string[];
+  ulimits?: readonly Ulimit[] | undefined;
 }
 
 export interface BundleOptions {
@@ -31,13 +32,19 @@ export interface BundleOptions {
   readonlyRootfs?: boolean;
   resources?: ResourceOptions;
   mounts: SpecMount[];
+  /** `NAME:ADDRESS`, for /etc/hosts. */
+  extraHosts?: readonly string[] | undefined;
+  /** A cgroup's path instead of Imago's own. */
+  cgroupParent?: string | undefined;
+  /** All rights: system calls, devices, cgroups, masked paths. */
+  insecure?: boolean;
 }
 
 /** Writes config.json and the network's files. Throws `UNKNOWN_USER`, `UNKNOWN_GROUP`. */
 export function writeBundle(options: BundleOptions): void {
   const { id, bundle, network, root } = options;
   const hostname = containerHostname(id, network, options.hostname);
-  const files = writeNetworkFiles(bundle, network, hostname).filter(
+  const files = writeNetworkFiles(bundle, network, hostname, options.extraHosts).filter(
     (file) => !options.mounts.some((mount) => mount.destination === file.destination),
   );
   const spec = generateSpec({
@@ -47,7 +54,8 @@ export function writeBundle(options: BundleOptions): void {
     hostname,
     network,
     mounts: [...files, ...options.mounts],
-    cgroupsPath: `/imago/${id}`,
+    cgroupsPath: join('/', options.cgroupParent ?? 'imago', id),
+    insecure: options.insecure === true,
     resources: options.resources ?? {},
   });
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
@@ -67,6 +75,7 @@ export function resolveProcess(request: ProcessRequest, root: number): ProcessOp
     capabilities: grantableCapabilities(request.capabilities, readFileSync('/proc/self/status', 'latin1')),
     oomScoreAdj: Math.max(0, Number(readFileSync('/proc/self/oom_score_adj', 'latin1'))),
     openFilesLimit: ownOpenFilesLimit(),
+    ulimits: request.ulimits ?? [],
   };
 }
 

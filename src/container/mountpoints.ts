@@ -11,9 +11,26 @@ const O_PATH = 0o10000000;
 const DIRECTORIES = ['/dev', '/proc', '/sys'];
 const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
 
-/** Which of the mount points that every container needs are not in the root file system open as `root`. */
-export function missingMountPoints(root: number): string[] {
-  return [...DIRECTORIES, ...FILES].filter((path) => statConfined(root, path, 'nofollow') === undefined);
+/** A place in a root file system for a directory or a file to be mounted at. */
+export interface MountPoint {
+  /** Absolute. */
+  path: string;
+  directory: boolean;
+}
+
+const COMMON: readonly MountPoint[] = [
+  ...DIRECTORIES.map((path) => ({ path, directory: true })),
+  ...FILES.map((path) => ({ path, directory: false })),
+];
+
+/**
+ * Which of the mount points that every container needs, and of `more`, are not in the root file system open as `root`.
+ * What lies below another mount point is looked for there, not here.
+ */
+export function missingMountPoints(root: number, more: readonly MountPoint[] = []): MountPoint[] {
+  const covers = [...DIRECTORIES, ...more.map(({ path }) => path)];
+  const own = more.filter(({ path }) => !covers.some((other) => path.startsWith(`${other}/`)));
+  return [...COMMON, ...own].filter(({ path }) => statConfined(root, path, 'nofollow') === undefined);
 }
 
 /**
@@ -21,17 +38,17 @@ export function missingMountPoints(root: number): string[] {
  * make them in the container's writable layer, where `diff` and `commit` would show them. Directories that are there
  * keep their attributes.
  */
-export function writeMountPoints(layer: string, root: number, missing: readonly string[]): void {
+export function writeMountPoints(layer: string, root: number, missing: readonly MountPoint[]): void {
   const rootfs = readlinkSync(`/proc/thread-self/fd/${root}`);
   const made: string[] = [''];
-  for (const path of missing) {
+  for (const { path, directory } of missing) {
     const parent = placeInside(root, rootfs, dirname(path));
     // A symlink that leads nowhere: the runtime follows it in its own way.
     if (parent === undefined) continue;
     makeDirectories(layer, parent, made);
     const place = join(layer, parent, path.slice(path.lastIndexOf('/') + 1));
-    if (FILES.includes(path)) writeFileSync(place, '', { mode: 0o644 });
-    else mkdirSync(place, { mode: 0o755, recursive: true });
+    if (directory) mkdirSync(place, { mode: 0o755, recursive: true });
+    else writeFileSync(place, '', { mode: 0o644 });
   }
   // Last, since what is made in a directory changes its time.
   for (const path of made.reverse()) {

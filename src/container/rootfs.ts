@@ -7,7 +7,7 @@ import { openSnapshotter } from '../snapshot/snapshotter.ts';
 import type { Store } from '../store/store.ts';
 import { SystemError } from '../system/call.ts';
 import { MNT_DETACH, umount } from '../system/mount.ts';
-import { missingMountPoints, writeMountPoints } from './mountpoints.ts';
+import { type MountPoint, missingMountPoints, writeMountPoints } from './mountpoints.ts';
 
 export interface RootfsRequest {
   diffIds: readonly Digest[];
@@ -23,6 +23,8 @@ export interface RootfsRequest {
   memory?: number | undefined;
   /** Remember under RUN what mount points the image lacks: for images that are run more than once. */
   keepMountPoints?: boolean;
+  /** More of them, of this container alone: with them nothing is remembered. */
+  mountPoints?: readonly MountPoint[];
 }
 
 /**
@@ -46,7 +48,7 @@ export async function mountRootfs(store: Store, request: RootfsRequest): Promise
   const layer = top === undefined ? undefined : join(store.run, 'mountpoints', digestHex(top));
   if (layer !== undefined && existsSync(layer)) return mount(readdirSync(layer).length > 0 ? [layer] : []);
   const root = mount([]);
-  const missing = missingMountPoints(root);
+  const missing = missingMountPoints(root, request.mountPoints);
   // What a container deleted in an earlier session, its image does not lack.
   const known = fresh ? layer : undefined;
   if (missing.length === 0 && known === undefined) return root;

@@ -3,18 +3,30 @@ import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { selectCapabilities } from '../runtime/capabilities.ts';
-import { checkExecutable, environment } from '../runtime/command.ts';
+import { checkExecutable, environment, mergeVariables } from '../runtime/command.ts';
 import { runtimeFailure } from '../runtime/failure.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import { startReaper } from '../runtime/reaper.ts';
 import type { NetworkMode } from '../runtime/spec.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import { runtimeProcess } from '../runtime/state.ts';
+import { enterPrivateNamespace } from '../snapshot/private-namespace.ts';
 import type { Store } from '../store/store.ts';
 import { randomHex } from '../system/random.ts';
 import { writeBundle } from './bundle.ts';
 import { stateRoot } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
+import { detach, hideDirectory, type StepMount, StepMounts } from './step-mounts.ts';
+
+export interface StepSettings {
+  /** `NAME:ADDRESS`, for /etc/hosts. */
+  extraHosts?: readonly string[];
+  /** Of /dev/shm, in bytes. */
+  shmSize?: number;
+  ulimits?: readonly { name: string; soft: number; hard: number }[];
+  /** A cgroup's path instead of Imago's own. */
+  cgroupParent?: string;
+}
 
 export interface StepOptions {
   /** The layers below, the lowest first. */
@@ -33,7 +45,16 @@ export interface StepOptions {
   network?: NetworkMode;
   hostname?: string;
   mounts?: SpecMount[];
+  /** Mounted after `mounts`; their mount points are not in `upper`. */
+  stepMounts?: readonly StepMount[];
+  /** NAME=value, in place of what `env` has; never on a disk. */
+  secretEnv?: readonly string[];
+  /** Descriptors of locks that the step's processes keep held, should this process be killed. */
+  locks?: readonly number[];
   capAdd?: readonly string[];
+  /** All rights: capabilities, devices, system calls, cgroups. */
+  insecure?: boolean;
+  settings?: StepSettings;
   /** 'inherit' passes this process's own on. */
   stdout: 'inherit' | ((chunk: Buffer) => void);
   stderr: 'inherit' | ((chunk: Buffer) => void);
@@ -52,14 +73,28 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
   const bundle = join(store.run, 'steps', id);
   const rootfs = join(bundle, 'rootfs');
   mkdirSync(bundle, { recursive: true, mode: 0o700 });
-  const reaper = startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] });
+  const { diffIds, upper, work, stepMounts = [], secretEnv = [], insecure = false, settings = {} } = options;
+  const reapers = [startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] })];
+  const sources = new StepMounts(store, join(bundle, 'mounts'));
+  const secret = secretEnv.length > 0 || stepMounts.some(({ type }) => type === 'secret');
+  // crun copies config.json to its records: with secrets, they are hidden, too.
+  const states = secret ? join(bundle, 'state') : stateRoot(store);
   try {
-    const { diffIds, upper, work } = options;
-    const root = await mountRootfs(store, { diffIds, upper, work, rootfs, bundle, volatile: true });
+    await StepMounts.prepare(store, stepMounts);
+    if (stepMounts.length > 0 || secret) enterPrivateNamespace();
+    if (secret) {
+      hideDirectory(bundle);
+      // One that sees the records.
+      reapers.push(startReaper({ runtime, stateRoot: states, id, paths: [] }));
+    }
+    await sources.add(stepMounts);
+    const mountPoints = sources.points;
+    const root = await mountRootfs(store, { diffIds, upper, work, rootfs, bundle, volatile: true, mountPoints });
     try {
-      const mounts = options.mounts ?? [];
-      const capabilities = selectCapabilities({ add: options.capAdd ?? [] });
-      const process = { ...options, env: environment(options.env, {}), terminal: false, capabilities };
+      const mounts = [...shmMount(settings), ...(options.mounts ?? []), ...sources.mounts];
+      const capabilities = selectCapabilities({ add: insecure ? ['ALL'] : (options.capAdd ?? []) });
+      const env = mergeVariables(environment(options.env, {}), secretEnv);
+      const process = { ...options, env, terminal: false, capabilities, ulimits: settings.ulimits };
       const network = options.network ?? 'host';
       const hostname = options.hostname ?? (network === 'host' ? undefined : 'buildstep');
       writeBundle({
@@ -70,19 +105,30 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
         process,
         network,
         mounts,
+        insecure,
+        extraHosts: settings.extraHosts,
+        cgroupParent: settings.cgroupParent,
         ...(hostname === undefined ? {} : { hostname }),
       });
       checkExecutable(process.args[0]!, { ...process, root, mounts });
     } finally {
       closeSync(root);
     }
-    return await runToEnd(runtime.path, stateRoot(store), id, bundle, options);
+    return await runToEnd(runtime.path, states, id, bundle, options);
   } finally {
     unmountRootfs(rootfs);
+    sources.release();
+    if (secret) detach(bundle);
     rmSync(options.work, { recursive: true, force: true });
     rmSync(bundle, { recursive: true, force: true });
-    reaper.release();
+    for (const reaper of reapers) reaper.release();
   }
+}
+
+function shmMount({ shmSize }: StepSettings): SpecMount[] {
+  if (shmSize === undefined) return [];
+  const options = ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmSize}`];
+  return [{ destination: '/dev/shm', type: 'tmpfs', source: 'shm', options }];
 }
 
 async function runToEnd(
@@ -97,7 +143,7 @@ async function runToEnd(
   const global = ['--root', states, '--log', log, '--log-format', 'json'];
   const way = (to: StepOptions['stdout']): 'inherit' | 'pipe' => (to === 'inherit' ? 'inherit' : 'pipe');
   const child = spawn(program, [...global, 'run', '--bundle', bundle, id], {
-    stdio: ['ignore', way(options.stdout), way(options.stderr)],
+    stdio: ['ignore', way(options.stdout), way(options.stderr), ...(options.locks ?? [])],
     // A terminal's Ctrl-C is for this process, which then ends the step in order.
     detached: true,
   });

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
 import { checkPlatform, planBuild } from '../build/plan.ts';
-import { isProxy, type RunNetwork } from '../build/run.ts';
+import { type Entitlement, isProxy, type RunNetwork, type RunSettings } from '../build/run.ts';
 import { solvePlan } from '../build/solve.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -16,7 +16,9 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { type Platform, parsePlatform } from '../oci/platform.ts';
 import { familiarReference, formatReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
+import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
+import { BuildSecrets, type SecretSource } from './build-secrets.ts';
 import { createRunStep } from './run-step.ts';
 import { parseTag } from './tag.ts';
 import type { PullPolicy } from './with-image.ts';
@@ -33,6 +35,14 @@ export interface BuildOptions {
   platform?: string;
   network?: RunNetwork;
   noCache?: boolean;
+  /** For RUN --mount=type=secret, by ID. */
+  secrets?: Readonly<Record<string, SecretSource>>;
+  /** For RUN --mount=type=ssh, by ID. */
+  ssh?: Readonly<Record<string, AgentSource>>;
+  /** What a RUN may ask for (default: nothing). */
+  allow?: readonly Entitlement[];
+  /** Of every RUN. */
+  runSettings?: RunSettings;
   /** Whether images that it starts from and copies from are fetched from their registries (default 'missing'). */
   pull?: PullPolicy;
   /** The time of the image, of its history, and of directories that the build makes (default: now, and then kept). */
@@ -72,6 +82,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   checkPlatform(platform, host);
   const buildArgs = new Map(Object.entries(options.buildArgs ?? {}));
   warn(file, buildArgs, progress);
+  const secrets = new BuildSecrets(options.secrets ?? {});
+  await using agents = new BuildAgents(store, options.ssh ?? {});
   using lease = store.lease('build');
   const { pull: policy = 'missing', signal } = options;
   const bases = new BaseImages({ store, lease, policy, progress, signal });
@@ -90,7 +102,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     noCache: options.noCache ?? false,
     network: options.network ?? 'host',
     epoch: options.epoch,
-    run: createRunStep(store),
+    allow: options.allow ?? [],
+    runSettings: options.runSettings ?? {},
+    run: createRunStep(store, { secrets, agents }),
     resolveImage: (reference, wanted) => bases.resolve(reference, wanted),
     progress,
     signal,

@@ -21,20 +21,30 @@ export function containerHostname(id: string, network: NetworkMode, given?: stri
 
 /**
  * Writes hosts, hostname and resolv.conf into the bundle, and returns their mounts. In the host's network the host's
- * own files are copied; a container may change its copies.
+ * own files are copied; a container may change its copies. `extraHosts` are NAME:ADDRESS.
  */
-export function writeNetworkFiles(bundle: string, network: NetworkMode, hostname: string): SpecMount[] {
+export function writeNetworkFiles(
+  bundle: string,
+  network: NetworkMode,
+  hostname: string,
+  extraHosts: readonly string[] = [],
+): SpecMount[] {
   const hosts = network === 'host' ? readHost('/etc/hosts') : '';
   const files: [name: string, content: string][] = [
     ['resolv.conf', readHost('/etc/resolv.conf')],
     ['hostname', `${hostname}\n`],
-    ['hosts', hosts || `${LOOPBACK_HOSTS.join('\n')}\n`],
+    ['hosts', `${hosts.trimEnd() || LOOPBACK_HOSTS.join('\n')}\n${extraHosts.map(hostLine).join('')}`],
   ];
   return files.map(([name, content]) => {
     const path = join(bundle, name);
     writeFileSync(path, content, { mode: 0o644 });
     return bindMount(path, `/etc/${name}`);
   });
+}
+
+function hostLine(entry: string): string {
+  const colon = entry.indexOf(':');
+  return `${entry.slice(colon + 1)}\t${entry.slice(0, colon)}\n`;
 }
 
 function readHost(path: string): string {

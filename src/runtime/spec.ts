@@ -17,6 +17,15 @@ export interface ProcessOptions {
   oomScoreAdj: number;
   /** This process's own hard limit of open files. */
   openFilesLimit: number;
+  /** They come before Docker's default. */
+  ulimits?: readonly Ulimit[];
+}
+
+/** `name` as in setrlimit(2), without RLIMIT_, in lower case; -1 is no limit. */
+export interface Ulimit {
+  name: string;
+  soft: number;
+  hard: number;
 }
 
 export interface SpecOptions {
@@ -32,6 +41,8 @@ export interface SpecOptions {
   cgroupsPath: string;
   resources?: ResourceOptions;
   annotations?: Record<string, string>;
+  /** As `docker run --privileged`: no seccomp, no masked paths, all devices, writable /sys and cgroups. */
+  insecure?: boolean;
 }
 
 export interface ResourceOptions {
@@ -64,6 +75,16 @@ const MASKED_PATHS = [
   '/sys/devices/virtual/powercap',
   '/sys/firmware',
 ];
+/** BuildKit's, with as many loop devices as a kernel makes by itself. */
+const INSECURE_DEVICES: readonly [path: string, type: 'c' | 'b', major: number, minor: number][] = [
+  ['/dev/kmsg', 'c', 1, 11],
+  ['/dev/cuse', 'c', 10, 203],
+  ['/dev/fuse', 'c', 10, 229],
+  ['/dev/kvm', 'c', 10, 232],
+  ['/dev/net/tun', 'c', 10, 200],
+  ['/dev/loop-control', 'c', 10, 237],
+  ...Array.from({ length: 8 }, (_, i): [string, 'b', number, number] => [`/dev/loop${i}`, 'b', 7, i]),
+];
 const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
 /** An OCI runtime configuration with Docker's defaults for everything that the options do not say. */
@@ -89,6 +110,7 @@ export function generateSpec(options: SpecOptions): Spec {
     spec.linux.sysctl = { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' };
   }
   if (options.annotations !== undefined) spec.annotations = options.annotations;
+  if (options.insecure === true) liftRestrictions(spec);
   return spec;
 }
 
@@ -109,12 +131,44 @@ export function generateProcess(options: ProcessOptions): SpecProcess {
       inheritable: [],
       ambient: [],
     },
-    rlimits: [{ type: 'RLIMIT_NOFILE', soft: Math.min(OPEN_FILES.soft, hard), hard }],
+    rlimits: generateLimits(options.ulimits ?? [], { soft: Math.min(OPEN_FILES.soft, hard), hard }),
     noNewPrivileges: false,
     oomScoreAdj: options.oomScoreAdj,
   };
   if (additionalGids.length > 0) process.user.additionalGids = additionalGids;
   return process;
+}
+
+const UNLIMITED = 2 ** 64;
+
+function generateLimits(
+  own: readonly Ulimit[],
+  files: { soft: number; hard: number },
+): { type: string; soft: number; hard: number }[] {
+  const out = new Map([['RLIMIT_NOFILE', files]]);
+  const number = (limit: number): number => (limit < 0 ? UNLIMITED : limit);
+  for (const { name, soft, hard } of own) {
+    out.set(`RLIMIT_${name.toUpperCase()}`, { soft: number(soft), hard: number(hard) });
+  }
+  return [...out].map(([type, limits]) => ({ type, ...limits }));
+}
+
+/** BuildKit's insecure mode (util/entitlements/security). Device nodes that no image has a place for are left out. */
+function liftRestrictions(spec: Spec): void {
+  const { linux, process } = spec;
+  linux.maskedPaths = [];
+  linux.readonlyPaths = [];
+  delete linux.seccomp;
+  linux.resources.devices = ['c', 'b'].map((type) => ({ allow: true, type, access: 'rwm' }));
+  linux.devices = INSECURE_DEVICES.map(([path, type, major, minor]) => {
+    return { path, type, major, minor, fileMode: 0o600, uid: 0, gid: 0 };
+  });
+  const all = process.capabilities!.bounding;
+  process.capabilities = { bounding: all, effective: all, permitted: all, inheritable: all, ambient: all };
+  for (const mount of spec.mounts) {
+    if (mount.type !== 'sysfs' && mount.type !== 'cgroup') continue;
+    mount.options = mount.options?.map((option) => (option === 'ro' ? 'rw' : option));
+  }
 }
 
 function generateResources(options: ResourceOptions): SpecResources {
