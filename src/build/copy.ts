@@ -131,7 +131,7 @@ export async function executeCopy(
   const memo = origin.memo(memoKey(copy), () => [...sources().values()]);
   if (!context.noCache && context.cache.has(key)) {
     const inputs = memo.get() ?? digest();
-    const hit = context.cache.get(key, inputs);
+    const hit = await context.cache.find(key, inputs);
     memo.set(inputs);
     origin.save();
     if (hit !== undefined) return { ...hit, cached: true };

@@ -18,7 +18,7 @@ export async function executeWorkdir(
   if (path === '/') return { cached: true, layer: null, created: state.created };
   const user = runConfig(state).User ?? '';
   const key = stepKey(['WORKDIR', diffIds(state), path, user, epoch]);
-  const hit = noCache ? undefined : cache.get(key);
+  const hit = noCache ? undefined : await cache.find(key);
   if (hit !== undefined) return { ...hit, cached: true };
   const owner = user === '' ? { uid: 0, gid: 0 } : resolveOwner(user, () => files);
   const placement = new Placement(files.tree, { now });
