@@ -52,6 +52,8 @@ export interface SolveOptions {
   ignorePatterns: readonly string[];
   buildArgs: ReadonlyMap<string, string>;
   noCache: boolean;
+  /** Default: the store's alone. */
+  cache?: BuildCache;
   network: RunNetwork;
   /** What a RUN may ask for. */
   allow: readonly Entitlement[];
@@ -97,7 +99,7 @@ class Solver implements Disposable {
   constructor(options: SolveOptions) {
     const { store, lease, plan, buildArgs, epoch } = options;
     this.#options = options;
-    this.#cache = new BuildCache(store, lease);
+    this.#cache = options.cache ?? new BuildCache(store, lease);
     this.#configure = { expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
     this.#time = { sec: Math.floor((epoch?.getTime() ?? Date.now()) / 1000), nsec: 0 };
   }
