@@ -4,7 +4,7 @@ import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { cleanSlashes } from '../formats/dockerfile/path.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
-import { stepKey } from './cache.ts';
+import { BuildCache, stepKey } from './cache.ts';
 import { type LayerContext, timeText } from './copy.ts';
 import type { CopyOrigin } from './copy-origin.ts';
 import { digestInputs, type FileTexts } from './inputs.ts';
@@ -61,7 +61,9 @@ export class MountSource {
   async take(): Promise<MountedLayers> {
     const { layers } = this.#origin;
     if (layers !== undefined) return { diffIds: layers, source: this.#source };
-    const { cache, now } = this.#context;
+    const { store, lease, now } = this.#context;
+    // One of its own: a mount is no step, and does not travel with the build's cache.
+    const cache = new BuildCache(store, lease);
     const key = stepKey(['mount', this.#origin.ownersCount]);
     const hit = cache.has(key) ? cache.get(key, this.inputs()) : undefined;
     const layer = hit?.layer ?? (await this.#makeLayer());

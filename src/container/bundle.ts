@@ -2,7 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { grantableCapabilities } from '../runtime/capabilities.ts';
 import { containerHostname, writeNetworkFiles } from '../runtime/network-files.ts';
-import { generateSpec, type NetworkMode, type ProcessOptions, type ResourceOptions, type Ulimit } from '../runtime/spec.ts';
+import {
+  generateSpec,
+  type NetworkMode,
+  type ProcessOptions,
+  type ResourceOptions,
+  type Ulimit,
+} from '../runtime/spec.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import { type ResolvedUser, resolveUser } from '../runtime/user.ts';
 import { readConfined } from '../system/confined.ts';

@@ -184,7 +184,10 @@ export class StepMounts {
       const { status, stderr } = spawnSync('cp', ['-a', '--', `${source}/.`, made], { encoding: 'utf8' });
       if (status !== 0) {
         const got = stderr.trim().split('\n')[0];
-        throw new ImagoError('CACHE_NOT_MADE', 'cannot copy what a cache mount starts with', { path: initial.source, got });
+        throw new ImagoError('CACHE_NOT_MADE', 'cannot copy what a cache mount starts with', {
+          path: initial.source,
+          got,
+        });
       }
       const { uid = -1, gid = -1, mode } = initial.owner;
       if (uid !== -1 || gid !== -1) chownSync(made, uid, gid);

@@ -3,6 +3,7 @@ import { addAbortSignal } from 'node:stream';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage, readDockerfile } from '../../engine/build.ts';
 import { BuildPrinter, printExcerpt } from '../build-output.ts';
+import { BUILD_RUN_OPTIONS, readBuildRunOptions } from '../build-run-options.ts';
 import type { Command, CommandContext } from '../command.ts';
 
 export const command: Command = {
@@ -41,6 +42,7 @@ export const command: Command = {
       complete: ['host', 'none'],
     },
     platform: { type: 'string', help: "Platform of the image; this machine's is the only one yet", complete: 'none' },
+    ...BUILD_RUN_OPTIONS,
     'no-cache': { type: 'boolean', help: 'Do every step anew' },
     pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
     iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
@@ -96,6 +98,7 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
     network: options.network === 'none' ? 'none' : 'host',
     noCache: options['no-cache'] === true,
     pull: options.pull === true ? 'always' : 'missing',
+    ...readBuildRunOptions(options),
     epoch: readEpoch(),
   };
 }

@@ -27,9 +27,10 @@ export interface MountFlag {
 const TYPES: readonly MountType[] = ['bind', 'cache', 'tmpfs', 'secret', 'ssh'];
 const SHARING: readonly CacheSharing[] = ['shared', 'private', 'locked'];
 /** Nearest words are looked for among them in this order. */
-const KEYS: readonly string[] = (
-  'type from source target readonly id sharing required size mode uid gid src dst destination ro rw readwrite env'
-).split(' ');
+const KEYS: readonly string[] =
+  'type from source target readonly id sharing required size mode uid gid src dst destination ro rw readwrite env'.split(
+    ' ',
+  );
 const MAX_UINT32 = 2 ** 32 - 1;
 
 /**

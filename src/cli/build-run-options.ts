@@ -1,0 +1,131 @@
+import { ImagoError } from '../core/errors.ts';
+import { nearest } from '../core/suggest.ts';
+import type { BuildOptions } from '../engine/build.ts';
+import { splitFields } from '../formats/dockerfile/mount.ts';
+import { parseMemory } from '../runtime/resources.ts';
+import type { OptionSpec, OptionValues } from './command.ts';
+
+/** The flags of `build` that are about what a RUN is given. */
+export const BUILD_RUN_OPTIONS: Record<string, OptionSpec> = {
+  'add-host': { type: 'string', multiple: true, value: 'name:address', help: 'Add a line to /etc/hosts of RUN' },
+  allow: {
+    type: 'string',
+    multiple: true,
+    value: 'right',
+    help: 'Allow RUN --security=insecure (security.insecure)',
+    complete: ['network.host', 'security.insecure'],
+  },
+  'cgroup-parent': { type: 'string', value: 'path', help: 'Cgroup above those of RUN', complete: 'none' },
+  secret: {
+    type: 'string',
+    multiple: true,
+    value: 'id=NAME,src=file',
+    help: 'A secret for RUN --mount=type=secret (id=NAME,src=FILE or id=NAME,env=VARIABLE)',
+    complete: 'none',
+  },
+  'shm-size': { type: 'string', value: 'size', help: 'Size of /dev/shm in RUN (default 64m)', complete: 'none' },
+  ssh: {
+    type: 'string',
+    multiple: true,
+    value: 'default|ID=path',
+    help: 'An SSH agent for RUN --mount=type=ssh: yours, a socket, or keys (ID=SOCKET or ID=KEY,KEY)',
+    complete: 'none',
+  },
+  ulimit: { type: 'string', multiple: true, value: 'name=soft[:hard]', help: 'A limit of RUN', complete: 'none' },
+};
+
+type RunOptions = Required<Pick<BuildOptions, 'secrets' | 'ssh' | 'allow' | 'runSettings'>>;
+
+/** Throws `BAD_FLAG_VALUE` with exit status 125. */
+export function readBuildRunOptions(options: OptionValues): RunOptions {
+  const list = (name: string): string[] => (options[name] ?? []) as string[];
+  const shm = options['shm-size'] as string | undefined;
+  return {
+    secrets: Object.fromEntries(list('secret').map(parseSecret)),
+    ssh: Object.fromEntries(list('ssh').map(parseSsh)),
+    allow: list('allow').map(parseEntitlement),
+    runSettings: {
+      extraHosts: list('add-host').map(parseHost),
+      ...(shm === undefined ? {} : { shmSize: parseMemory(shm) }),
+      ulimits: list('ulimit').map(parseUlimit),
+      cgroupParent: options['cgroup-parent'] as string | undefined,
+    },
+  };
+}
+
+type Secret = NonNullable<BuildOptions['secrets']>[string];
+
+/** `id=NAME[,type=file|env][,src=PATH][,env=NAME]` as buildx has it: without a source, the variable NAME or the file NAME. */
+function parseSecret(text: string): [id: string, source: Secret] {
+  const fields = new Map<string, string>();
+  const keys = ['id', 'type', 'src', 'source', 'env'];
+  for (const field of fieldsOf('secret', text)) {
+    const equals = field.indexOf('=');
+    const key = equals < 0 ? field : field.slice(0, equals).toLowerCase();
+    if (equals < 0) throw bad('secret', text, 'id=NAME,src=FILE', `'${field}' must be a key=value pair`);
+    if (!keys.includes(key)) {
+      const near = nearest(key, keys);
+      throw bad('secret', text, keys.join(', '), `unexpected key '${key}'${near ? ` (did you mean ${near}?)` : ''}`);
+    }
+    fields.set(key === 'source' ? 'src' : key, field.slice(equals + 1));
+  }
+  const id = fields.get('id') ?? '';
+  const type = fields.get('type');
+  let [src, env] = [fields.get('src'), fields.get('env')];
+  if (id === '') throw bad('secret', text, 'id=NAME,src=FILE', 'it has no id');
+  if (type !== undefined && type !== 'file' && type !== 'env') throw bad('secret', text, 'type=file or type=env');
+  if (type === 'env' && env === undefined) [src, env] = [undefined, src];
+  if (env !== undefined) return [id, { env }];
+  if (src !== undefined) return [id, { file: src }];
+  return [id, type !== 'file' && process.env[id] !== undefined ? { env: id } : { file: id }];
+}
+
+/** `default`, `ID`, `ID=SOCKET` or `ID=KEY[,KEY]`. */
+function parseSsh(text: string): [id: string, paths: string[]] {
+  const equals = text.indexOf('=');
+  const id = equals < 0 ? text : text.slice(0, equals);
+  if (id === '') throw bad('ssh', text, 'default, ID=SOCKET or ID=KEY[,KEY]');
+  const paths = equals < 0 ? [] : text.slice(equals + 1).split(',');
+  return [id, paths.filter((path) => path !== '')];
+}
+
+function parseEntitlement(text: string): 'network.host' | 'security.insecure' {
+  if (text === 'network.host' || text === 'security.insecure') return text;
+  throw bad('allow', text, 'security.insecure or network.host');
+}
+
+/** Docker's `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or without. */
+function parseHost(text: string): string {
+  const match = /^([^:=\s]+)[:=]\[?([0-9a-fA-F:.]+)\]?$/.exec(text);
+  if (match !== null) return `${match[1]}:${match[2]}`;
+  throw bad('add-host', text, 'NAME:ADDRESS, as db.local:10.0.0.5');
+}
+
+const LIMITS: readonly string[] =
+  'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ');
+
+function parseUlimit(text: string): { name: string; soft: number; hard: number } {
+  const match = /^(\w+)=(-1|\d+)(?::(-1|\d+))?$/.exec(text);
+  const [, name = '', soft, hard = soft] = match ?? [];
+  if (match === null || !LIMITS.includes(name)) {
+    throw bad('ulimit', text, `NAME=SOFT[:HARD], NAME one of ${LIMITS.join(', ')}`);
+  }
+  const limit = { name, soft: Number(soft), hard: Number(hard) };
+  if (limit.hard >= 0 && (limit.soft > limit.hard || limit.soft < 0)) {
+    throw bad('ulimit', text, 'a soft limit that is not above the hard one');
+  }
+  return limit;
+}
+
+function fieldsOf(option: string, text: string): string[] {
+  try {
+    return splitFields(text);
+  } catch (error) {
+    throw bad(option, text, 'fields with commas between them', (error as Error).message);
+  }
+}
+
+function bad(option: string, got: string, want: string, problem?: string): ImagoError {
+  const summary = `invalid value of --${option}${problem === undefined ? '' : `: ${problem}`}`;
+  return new ImagoError('BAD_FLAG_VALUE', summary, { want, got, exitCode: 125 });
+}
