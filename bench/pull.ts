@@ -1,8 +1,8 @@
 /** Pulling from Debian's docker-registry on loopback: the whole image, and a second one that shares two of its layers. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createReadStream, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -11,6 +11,7 @@ import { openRepository } from '../src/registry/client/repository.ts';
 import type { Engine } from './engines.ts';
 import type { BenchInput } from './input.ts';
 import { compete, run, type Sample } from './measure.ts';
+import { startDockerRegistry } from './registries.ts';
 
 export interface PullBench {
   input: BenchInput;
@@ -26,7 +27,7 @@ export async function benchPull({ input, engines, rounds, work, report }: PullBe
     console.error('bench: docker-registry is not installed, pull is left out');
     return;
   }
-  await using registry = await startRegistry(join(work, 'registry'));
+  await using registry = await startDockerRegistry(join(work, 'registry'));
   const second = await fillRegistry(registry.host, input);
   let peak = 0;
   const contestants = engines.map((engine) => ({
@@ -139,34 +140,6 @@ function cutTar(tar: Buffer, size: number): Buffer {
 
 function sha256(bytes: Uint8Array): `sha256:${string}` {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-}
-
-async function startRegistry(directory: string): Promise<AsyncDisposable & { host: string }> {
-  mkdirSync(directory, { recursive: true });
-  const file = join(directory, 'config.yml');
-  writeFileSync(
-    file,
-    `version: 0.1\nlog: {level: info, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: ${directory}/data}}\nhttp: {addr: '127.0.0.1:0'}\n`,
-  );
-  const child: ChildProcess = spawn('docker-registry', ['serve', file], { stdio: ['ignore', 'ignore', 'pipe'] });
-  let log = '';
-  let port: string | undefined;
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-    if (port === undefined) log += text;
-  });
-  while (port === undefined) {
-    if (child.exitCode !== null) throw new Error(`docker-registry ended: ${log}`);
-    await Promise.race([once(child.stderr!, 'data'), once(child, 'exit')]);
-    port = /listening on 127\.0\.0\.1:(\d+)/.exec(log)?.[1];
-  }
-  return {
-    host: `127.0.0.1:${port}`,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM');
-      if (child.exitCode === null) await once(child, 'exit');
-      rmSync(directory, { recursive: true, force: true });
-    },
-  };
 }
 
 /** Passes TCP on, and counts what comes back. */

@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- SECTION…]`: Imago beside the peers that are installed, on real input, in interleaved rounds.
  * Prints one row a figure: medians in seconds, the ratio to the best peer of the same run, and the goal.
- * Sections: load pull index run inside rmi build start backends. IMAGO_BENCH_ROUNDS sets the rounds (default 3).
+ * Sections: load pull registry index run inside rmi build start backends. IMAGO_BENCH_ROUNDS sets the rounds (default 3).
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { clean, dropCaches, type Engine, imago, installCopy, openPeers } from '.
 import { type BenchInput, prepareInput } from './input.ts';
 import { type Contestant, compete, median, run, type Sample } from './measure.ts';
 import { benchPull } from './pull.ts';
+import { benchRegistry } from './registry.ts';
 
 const rounds = Number(process.env.IMAGO_BENCH_ROUNDS ?? 3);
 const work: string = join(process.env.IMAGO_BENCH_DIR ?? join(import.meta.dirname, '..', '.bench'), 'work');
@@ -207,6 +208,7 @@ async function compare(
   if (on('pull')) await benchPull({ input, engines, rounds, work, report });
   if (on('load')) await benchLoad(input, engines);
   else for (const engine of engines) await engine.load(input);
+  if (on('registry')) await benchRegistry({ bin, rounds, work, report });
   if (on('run')) await benchRun(engines);
   if (on('inside')) await benchInside(engines);
   if (on('build')) await benchBuild(input, engines);
