@@ -94,10 +94,12 @@ describe('splitInstructions', () => {
     assert.deepEqual(instructions[1]!.comments, []);
   });
 
-  it('warns of empty continuation lines', () => {
-    assert.deepEqual(splitInstructions('FROM a\nRUN b \\\n\n c').warnings, [
-      { line: 2, text: 'Empty continuation line found in: RUN b  c' },
-    ]);
+  it('knows where an empty line stands in a continued instruction', () => {
+    const { instructions } = splitInstructions('FROM a\nRUN b \\\n\n\n c');
+    assert.deepEqual(
+      instructions.map(({ emptyLine }) => emptyLine),
+      [undefined, 3],
+    );
   });
 });
 

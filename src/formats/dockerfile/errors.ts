@@ -1,4 +1,5 @@
 import { ImagoError } from '../../core/errors.ts';
+import type { Word } from './position.ts';
 
 /** Lines of the Dockerfile that an instruction takes, counted from 1, both included. */
 export interface LineRange {
@@ -11,11 +12,14 @@ export class DockerfileError extends ImagoError {
   override readonly name: string = 'DockerfileError';
   readonly line: number;
   readonly endLine: number;
+  /** What in the lines it is about, where that is known. */
+  readonly word: Word | undefined;
 
-  constructor(problem: string, at: LineRange, cause?: unknown) {
+  constructor(problem: string, at: LineRange, cause?: unknown, word?: Word) {
     super('DOCKERFILE_ERROR', `dockerfile parse error on line ${at.line}: ${problem}`, { cause });
     this.line = at.line;
     this.endLine = at.endLine;
+    this.word = word;
   }
 }
 
@@ -25,22 +29,38 @@ export function withSuggestion(problem: string, word: string, options: readonly 
   return near === undefined ? problem : `${problem} (did you mean ${near}?)`;
 }
 
+const NEAR = 3;
+
 /** The option at an edit distance under 3, cased as `word` is; undefined where none is near or one is equal. */
 export function nearestWord(word: string, options: readonly string[]): string | undefined {
-  const wanted = word.toLowerCase();
-  let best: string | undefined;
-  let least = 3;
-  for (const option of options) {
-    const candidate = option.toLowerCase();
-    if (candidate === wanted) return undefined;
-    const distance = editDistance(wanted, candidate);
+  const best = nearest(
+    word.toLowerCase(),
+    options.map((option) => option.toLowerCase()),
+  );
+  if (best === undefined) return undefined;
+  const found = options[best]!;
+  if (word === word.toLowerCase()) return found.toLowerCase();
+  return word === word.toUpperCase() ? found.toUpperCase() : found;
+}
+
+/** Like `nearestWord`, for names in which capitals count: variables. */
+export function nearestName(name: string, options: readonly string[]): string | undefined {
+  const best = nearest(name, options);
+  return best === undefined ? undefined : options[best];
+}
+
+function nearest(word: string, options: readonly string[]): number | undefined {
+  let best: number | undefined;
+  let least = NEAR;
+  for (const [i, option] of options.entries()) {
+    if (option === word) return undefined;
+    if (Math.abs(option.length - word.length) >= least) continue;
+    const distance = editDistance(word, option);
     if (distance >= least) continue;
     least = distance;
-    best = option;
+    best = i;
   }
-  if (best === undefined) return undefined;
-  if (word === wanted) return best.toLowerCase();
-  return word === word.toUpperCase() ? best.toUpperCase() : best;
+  return best;
 }
 
 /** Levenshtein distance. */

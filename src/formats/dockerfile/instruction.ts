@@ -1,6 +1,7 @@
+import type { Directives } from './directives.ts';
 import type { LineRange } from './errors.ts';
 import type { Heredoc } from './heredoc.ts';
-import type { Directives } from './lines.ts';
+import type { Positioned, Segment } from './position.ts';
 import type { RawInstruction } from './raw.ts';
 
 export interface KeyValue {
@@ -9,9 +10,11 @@ export interface KeyValue {
 }
 
 /** What all instructions have: where they stand and how they read. */
-interface Base extends LineRange {
+interface Base extends LineRange, Positioned {
   /** The logical line as written. */
   source: string;
+  /** Where its parts stand; what no Dockerfile has written has none. */
+  segments?: readonly Segment[];
 }
 
 /** A command line: `shell` where it is one string for the image's shell, else the argument vector. */

@@ -1,4 +1,4 @@
-import { DockerfileError, type LineRange } from './errors.ts';
+import { DockerfileError, type LineRange, withSuggestion } from './errors.ts';
 import { parseFlags } from './flags.ts';
 import { parseHealthcheck } from './healthcheck.ts';
 import { chompTabs, parseHeredocWord } from './heredoc.ts';
@@ -14,29 +14,26 @@ import type {
   OnbuildInstruction,
   RunInstruction,
 } from './instruction.ts';
-import { splitInstructions } from './lines.ts';
+import { readInstructions, splitInstructions } from './lines.ts';
+import { findWord, type Positioned, wordAt } from './position.ts';
 import type { RawInstruction } from './raw.ts';
 
 const STAGE_NAME = /^[a-z][a-z0-9\-_.]*$/;
 
 /** Parses a whole Dockerfile. Throws `DockerfileError` with the line. Variables stay unexpanded. */
 export function parseDockerfile(text: string): Dockerfile {
-  const raw = splitInstructions(text);
-  const file: Dockerfile = {
-    directives: raw.directives,
-    escape: raw.escape,
-    globalArgs: [],
-    stages: [],
-    warnings: raw.warnings,
-  };
+  const { file: raw, failure } = readInstructions(text);
+  const file: Dockerfile = { directives: raw.directives, escape: raw.escape, globalArgs: [], stages: [], warnings: [] };
+  // What is wrong further up comes first.
   for (const item of raw.instructions) {
     const instruction = parseInstruction(item);
     const stage = file.stages.at(-1);
     if (instruction.name === 'FROM') file.stages.push({ from: instruction, instructions: [] });
     else if (stage !== undefined) stage.instructions.push(instruction);
     else if (instruction.name === 'ARG') file.globalArgs.push(instruction);
-    else throw new DockerfileError(`no build stage in current context: wanted FROM before ${instruction.name}`, item);
+    else throw wrong(item, `no build stage in current context: wanted FROM before ${instruction.name}`, item.keyword);
   }
+  if (failure !== undefined) throw failure;
   if (file.stages.length === 0) {
     const last = raw.instructions.at(-1)!;
     throw new DockerfileError('no build stage: wanted FROM after the ARGs', last);
@@ -49,12 +46,22 @@ export function parseTrigger(expression: string, at: LineRange): Instruction {
   const { instructions } = splitInstructions(expression);
   if (instructions.length !== 1) throw new DockerfileError('onbuild trigger should be a single expression', at);
   const { line, endLine } = at;
-  return parseInstruction({ ...instructions[0]!, line, endLine });
+  return parseInstruction({ ...instructions[0]!, line, endLine, segments: [] });
+}
+
+function placeOf({ line, endLine, source, segments }: RawInstruction): LineRange & Positioned {
+  return { line, endLine, source, segments };
+}
+
+/** `word`: what in the instruction it is about. */
+function wrong(raw: RawInstruction, problem: string, word?: string): DockerfileError {
+  const place = word === undefined ? undefined : findWord(raw, word, word === raw.keyword ? 0 : raw.keyword.length);
+  return new DockerfileError(problem, raw, undefined, place);
 }
 
 /** Gives an instruction's words their meaning. */
 export function parseInstruction(raw: RawInstruction): Instruction {
-  const base = { line: raw.line, endLine: raw.endLine, source: raw.source };
+  const base = placeOf(raw);
   switch (raw.name) {
     case 'FROM':
       return parseFrom(raw);
@@ -73,9 +80,8 @@ export function parseInstruction(raw: RawInstruction): Instruction {
     case 'ENV':
     case 'LABEL':
       parseFlags(raw, {});
-      if (raw.pairs.length === 0) throw new DockerfileError(`${raw.name} requires at least one argument`, raw);
-      if (raw.pairs.some((pair) => pair.key === ''))
-        throw new DockerfileError(`${raw.name} names can not be blank`, raw);
+      if (raw.pairs.length === 0) throw wrong(raw, `${raw.name} requires at least one argument`, raw.keyword);
+      checkNames(raw);
       return { ...base, name: raw.name, pairs: raw.pairs.map(({ key, value }) => ({ key, value })) };
     case 'CMD':
     case 'ENTRYPOINT':
@@ -86,7 +92,7 @@ export function parseInstruction(raw: RawInstruction): Instruction {
     case 'STOPSIGNAL':
     case 'MAINTAINER':
       parseFlags(raw, {});
-      if (raw.args.length !== 1) throw new DockerfileError(`${raw.name} requires exactly one argument`, raw);
+      if (raw.args.length !== 1) throw wrong(raw, `${raw.name} requires exactly one argument`, raw.keyword);
       return { ...base, name: raw.name, value: raw.args[0]! };
     case 'EXPOSE':
     case 'VOLUME':
@@ -95,18 +101,21 @@ export function parseInstruction(raw: RawInstruction): Instruction {
   }
 }
 
+function checkNames(raw: RawInstruction): void {
+  const blank = raw.pairs.find((pair) => pair.key === '');
+  if (blank !== undefined) throw wrong(raw, `${raw.name} names can not be blank`, `=${blank.value}`);
+}
+
 function parseList(raw: RawInstruction): string[] {
   parseFlags(raw, {});
-  if (raw.args.length === 0) throw new DockerfileError(`${raw.name} requires at least one argument`, raw);
+  if (raw.args.length === 0) throw wrong(raw, `${raw.name} requires at least one argument`, raw.keyword);
   if (raw.name === 'SHELL' && !raw.json) {
-    throw new DockerfileError(
-      `SHELL requires the arguments to be in JSON form: wanted SHELL ["executable", "-c"]`,
-      raw,
-    );
+    const problem = 'SHELL requires the arguments to be in JSON form: wanted SHELL ["executable", "-c"]';
+    throw wrong(raw, problem, raw.args[0]);
   }
   const values = raw.args.map((value) => (raw.name === 'VOLUME' ? value.trim() : value));
   if (raw.name === 'VOLUME' && values.includes('')) {
-    throw new DockerfileError('VOLUME specified can not be an empty string', raw);
+    throw wrong(raw, 'VOLUME specified can not be an empty string', '""');
   }
   return raw.name === 'EXPOSE' ? values.sort() : values;
 }
@@ -116,17 +125,24 @@ function parseFrom(raw: RawInstruction): FromInstruction {
   const { args } = raw;
   const named = args.length === 3 && args[1]!.toLowerCase() === 'as';
   if (args.length !== 1 && !named) {
-    throw new DockerfileError('FROM requires either one or three arguments: wanted FROM image [AS name]', raw);
+    throw wrongFrom(raw);
   }
   const stage = named ? args[2]!.toLowerCase() : undefined;
   if (stage !== undefined && !STAGE_NAME.test(stage)) {
-    throw new DockerfileError(
-      `invalid name for build stage: ${JSON.stringify(args[2])}, name can't start with a number or contain symbols`,
-      raw,
-    );
+    const problem = `invalid name for build stage: ${JSON.stringify(args[2])}, name can't start with a number or contain symbols`;
+    throw wrong(raw, problem, args[2]);
   }
-  const { line, endLine, source } = raw;
-  return { name: 'FROM', line, endLine, source, image: args[0]!, stage, platform: flags.string('platform') };
+  return { ...placeOf(raw), name: 'FROM', image: args[0]!, stage, platform: flags.string('platform') };
+}
+
+function wrongFrom(raw: RawInstruction): DockerfileError {
+  const problem = 'FROM requires either one or three arguments: wanted FROM image [AS name]';
+  const { args, source } = raw;
+  if (args.length !== 3) return wrong(raw, problem, args[1] ?? raw.keyword);
+  const told = withSuggestion(problem, args[1]!, ['AS']);
+  // The image may be called like the word in its place.
+  const at = source.length - args[2]!.length - 1 - args[1]!.length;
+  return new DockerfileError(told, raw, undefined, wordAt(raw, source.lastIndexOf(args[1]!, at), args[1]!.length));
 }
 
 function commandLine(raw: RawInstruction): CommandLine {
@@ -135,14 +151,11 @@ function commandLine(raw: RawInstruction): CommandLine {
 
 function parseRun(raw: RawInstruction): RunInstruction {
   const flags = parseFlags(raw, { mount: 'list', network: 'string', security: 'string', device: 'list' });
-  const { line, endLine, source, heredocs } = raw;
   return {
     ...commandLine(raw),
+    ...placeOf(raw),
     name: 'RUN',
-    line,
-    endLine,
-    source,
-    heredocs,
+    heredocs: raw.heredocs,
     mounts: flags.list('mount'),
     network: flags.string('network'),
     security: flags.string('security'),
@@ -151,16 +164,16 @@ function parseRun(raw: RawInstruction): RunInstruction {
 
 function copyOperands(raw: RawInstruction): { sources: string[]; inline: InlineFile[]; dest: string } {
   if (raw.args.length < 2) {
-    throw new DockerfileError(
-      raw.args.length === 0
+    const [only] = raw.args;
+    const problem =
+      only === undefined
         ? `${raw.name} requires at least two arguments: wanted ${raw.name} source... destination`
-        : `${raw.name} requires at least two arguments, but only one was provided. Destination could not be determined`,
-      raw,
-    );
+        : `${raw.name} requires at least two arguments, but only one was provided. Destination could not be determined`;
+    throw wrong(raw, problem, only || raw.keyword);
   }
   const dest = raw.args.at(-1)!;
   if (parseHeredocWord(dest) !== undefined) {
-    throw new DockerfileError(`${raw.name} cannot accept a heredoc as a destination`, raw);
+    throw wrong(raw, `${raw.name} cannot accept a heredoc as a destination`, dest);
   }
   const sources: string[] = [];
   const inline: InlineFile[] = [];
@@ -185,13 +198,10 @@ function parseCopy(raw: RawInstruction): CopyInstruction {
     parents: 'boolean',
     exclude: 'list',
   });
-  const { line, endLine, source } = raw;
   return {
     ...copyOperands(raw),
+    ...placeOf(raw),
     name: 'COPY',
-    line,
-    endLine,
-    source,
     from: flags.string('from'),
     chown: flags.string('chown'),
     chmod: flags.string('chmod'),
@@ -211,13 +221,10 @@ function parseAdd(raw: RawInstruction): AddInstruction {
     unpack: 'boolean',
     exclude: 'list',
   });
-  const { line, endLine, source } = raw;
   return {
     ...copyOperands(raw),
+    ...placeOf(raw),
     name: 'ADD',
-    line,
-    endLine,
-    source,
     chown: flags.string('chown'),
     chmod: flags.string('chmod'),
     link: flags.boolean('link') ?? false,
@@ -230,27 +237,20 @@ function parseAdd(raw: RawInstruction): AddInstruction {
 
 function parseArg(raw: RawInstruction): ArgInstruction {
   parseFlags(raw, {});
-  if (raw.args.length === 0) throw new DockerfileError('ARG requires at least one argument', raw);
+  if (raw.args.length === 0) throw wrong(raw, 'ARG requires at least one argument', raw.keyword);
   const args = raw.args.map((word) => {
     const equals = word.indexOf('=');
-    if (equals === 0) throw new DockerfileError('ARG names can not be blank', raw);
+    if (equals === 0) throw wrong(raw, 'ARG names can not be blank', word);
     return equals < 0 ? { key: word } : { key: word.slice(0, equals), value: word.slice(equals + 1) };
   });
-  return { name: 'ARG', line: raw.line, endLine: raw.endLine, source: raw.source, args };
+  return { ...placeOf(raw), name: 'ARG', args };
 }
 
 function parseOnbuild(raw: RawInstruction): OnbuildInstruction {
   const { trigger } = raw;
   parseFlags(raw, {});
-  if (trigger === undefined) throw new DockerfileError('ONBUILD requires at least one argument', raw);
-  if (trigger.name === 'ONBUILD') {
-    throw new DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", raw);
-  }
-  if (trigger.name === 'FROM' || trigger.name === 'MAINTAINER') {
-    throw new DockerfileError(`${trigger.name} isn't allowed as an ONBUILD trigger`, raw);
-  }
-  let expression = raw.source.replace(/^\s*ONBUILD\s*/i, '');
+  if (trigger === undefined) throw wrong(raw, 'ONBUILD requires at least one argument', raw.keyword);
+  let expression = raw.source.replace(/^ONBUILD\s*/i, '');
   for (const doc of raw.heredocs) expression += `\n${doc.content}${doc.name}`;
-  const { line, endLine, source } = raw;
-  return { name: 'ONBUILD', line, endLine, source, expression, trigger };
+  return { ...placeOf(raw), name: 'ONBUILD', expression, trigger };
 }

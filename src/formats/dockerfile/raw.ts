@@ -1,13 +1,18 @@
 import { DockerfileError, type LineRange, withSuggestion } from './errors.ts';
 import type { Heredoc } from './heredoc.ts';
+import { cutSegments, findWord, type Segment } from './position.ts';
 import { parseJsonWords, splitFirst, splitQuoted, splitSpaces, takeFlags } from './words.ts';
 
 /** An instruction with its words, not yet checked for what it means. */
 export interface RawInstruction extends LineRange {
   /** In capitals. */
   name: InstructionName;
+  /** As written. */
+  keyword: string;
   /** The logical line: continuations joined, comments gone. */
   source: string;
+  /** Where the parts of `source` stand. */
+  segments: readonly Segment[];
   flags: string[];
   /** Words as the instruction splits them; one word for instructions that take the rest of the line. */
   args: string[];
@@ -20,6 +25,14 @@ export interface RawInstruction extends LineRange {
   trigger?: RawInstruction;
   /** Comment lines right above. */
   comments: string[];
+  /** The first empty line between its continued lines, which is deprecated. */
+  emptyLine?: number;
+}
+
+/** What stands around an instruction's text. */
+export interface RawContext {
+  comments?: string[];
+  segments?: readonly Segment[];
 }
 
 export type InstructionName = (typeof INSTRUCTION_NAMES)[number];
@@ -68,16 +81,24 @@ const FORMS: Record<InstructionName, Form> = {
   WORKDIR: 'rest',
 };
 
-export function parseRaw(text: string, escapeChar: string, at: LineRange, comments: string[] = []): RawInstruction {
+/** Splits the text of one instruction into its words. Throws `DockerfileError`. */
+export function parseRaw(text: string, escapeChar: string, at: LineRange, context: RawContext = {}): RawInstruction {
   const source = text.trim();
-  const [word, line = ''] = splitFirst(source);
-  const name = word.toUpperCase() as InstructionName;
-  const form = FORMS[name];
+  const segments = cutSegments(context.segments ?? [], text.length - text.trimStart().length);
+  const [keyword, line = ''] = splitFirst(source);
+  const name = keyword.toUpperCase() as InstructionName;
+  const form = Object.hasOwn(FORMS, name) ? FORMS[name] : undefined;
   if (form === undefined) {
-    throw new DockerfileError(withSuggestion(`unknown instruction: ${word}`, word, INSTRUCTION_NAMES), at);
+    const problem = withSuggestion(`unknown instruction: ${keyword}`, keyword, INSTRUCTION_NAMES);
+    throw new DockerfileError(problem, at, undefined, findWord({ source, segments }, keyword));
   }
   const { flags, rest } = takeFlags(line, escapeChar);
-  const raw: RawInstruction = { ...at, name, source, flags, args: [], pairs: [], json: false, heredocs: [], comments };
+  const { comments = [] } = context;
+  const { line: startLine, endLine } = at;
+  const raw: RawInstruction = {
+    ...{ line: startLine, endLine, name, keyword, source, segments, comments },
+    ...{ flags, args: [], pairs: [], json: false, heredocs: [] },
+  };
   fillArguments(raw, form, rest.trim(), escapeChar);
   return raw;
 }
@@ -97,7 +118,7 @@ function fillArguments(raw: RawInstruction, form: Form, rest: string, escapeChar
       raw.pairs = splitPairs(raw, rest, escapeChar);
       break;
     case 'trigger':
-      if (rest !== '') raw.trigger = parseRaw(rest, escapeChar, raw);
+      if (rest !== '') raw.trigger = parseTriggerText(raw, rest, escapeChar);
       break;
     case 'health': {
       const [kind, command = ''] = splitFirst(rest);
@@ -110,12 +131,26 @@ function fillArguments(raw: RawInstruction, form: Form, rest: string, escapeChar
   }
 }
 
+function parseTriggerText(raw: RawInstruction, rest: string, escapeChar: string): RawInstruction {
+  const segments = cutSegments(raw.segments, raw.source.length - rest.length);
+  const [word] = splitFirst(rest);
+  const name = word.toUpperCase();
+  const place = findWord({ source: rest, segments }, word);
+  if (name === 'ONBUILD') {
+    throw new DockerfileError("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", raw, undefined, place);
+  }
+  if (name === 'FROM' || name === 'MAINTAINER') {
+    throw new DockerfileError(`${name} isn't allowed as an ONBUILD trigger`, raw, undefined, place);
+  }
+  return parseRaw(rest, escapeChar, raw, { segments });
+}
+
 function fillJson(raw: RawInstruction, rest: string, words: boolean): void {
   let json: string[] | undefined;
   try {
     json = parseJsonWords(rest);
   } catch (error) {
-    throw new DockerfileError((error as Error).message, raw);
+    throw new DockerfileError((error as Error).message, raw, undefined, findWord(raw, rest.trim()));
   }
   raw.json = json !== undefined;
   raw.args = json ?? (words ? splitSpaces(rest) : rest === '' ? [] : [rest]);
@@ -127,7 +162,10 @@ function splitPairs(raw: RawInstruction, rest: string, escapeChar: string): RawI
   if (words.length === 0) return [];
   if (!words[0]!.includes('=')) {
     const [key, value] = splitFirst(rest);
-    if (value === undefined) throw new DockerfileError(`${raw.name} must have two arguments`, raw);
+    if (value === undefined) {
+      const problem = `${raw.name} must have two arguments: wanted ${raw.name} ${key}=value`;
+      throw new DockerfileError(problem, raw, undefined, findWord(raw, key, raw.keyword.length));
+    }
     return [{ key, value, legacy: true }];
   }
   return words.map((word) => {
@@ -136,6 +174,8 @@ function splitPairs(raw: RawInstruction, rest: string, escapeChar: string): RawI
       throw new DockerfileError(
         `Syntax error - can't find = in ${JSON.stringify(word)}. Must be of the form: name=value`,
         raw,
+        undefined,
+        findWord(raw, word, raw.keyword.length),
       );
     }
     return { key: word.slice(0, equals), value: word.slice(equals + 1), legacy: false };
