@@ -112,8 +112,8 @@ function tagsOf(store: Store, text: string): ReturnType<Store['listRefs']> {
   });
 }
 
-/** Beside the target, then renamed; into what is no regular file (a device, a pipe) directly. */
-async function writeFileWhole(path: string, write: (sink: ArchiveSink) => Promise<void>): Promise<void> {
+/** A file as a whole: beside the target, then renamed; into what is no regular file (a device, a pipe) directly. */
+export async function writeFileWhole(path: string, write: (sink: ArchiveSink) => Promise<void>): Promise<void> {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isDirectory()) throw new ImagoError('OUTPUT_EXISTS', `'${path}' is a directory`);
   if (stat === undefined && statSync(dirname(path), { throwIfNoEntry: false }) === undefined) {

@@ -22,6 +22,8 @@ export interface ImageDraft {
   config: ImageConfig;
   /** As many as `config.rootfs.diff_ids`, the lowest first. */
   layers: ImageLayer[];
+  /** How many of them, from the lowest, came with the image that it stands on. */
+  baseLayers?: number;
   annotations?: Record<string, string>;
 }
 
@@ -64,6 +66,7 @@ export function draftOf(image: Image): ImageDraft {
       history,
     },
     layers: manifest.layers.map((descriptor, i) => ({ diffId: diffIds[i]!, descriptor: ociLayer(descriptor) })),
+    baseLayers: diffIds.length,
   };
 }
 

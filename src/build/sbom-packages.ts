@@ -1,0 +1,327 @@
+import type { ByteString } from '../core/bytes.ts';
+import { byteString, displayName } from '../core/bytes.ts';
+import { isImagoError } from '../core/errors.ts';
+import { formatPurl } from '../oci/purl.ts';
+import { lookup, resolvePath } from '../tree/lookup.ts';
+import type { TreeNode } from '../tree/node.ts';
+import { sortedChildren, walkTree } from '../tree/walk.ts';
+import type { ImageFiles } from './image-source.ts';
+import { readRpmDatabase } from './sbom-rpm.ts';
+import { readSource } from './source.ts';
+
+/** A package that an image has, by its own package manager's word. */
+export interface FoundPackage {
+  name: string;
+  version: string;
+  purl: string;
+  /** As the package says it: an SPDX expression, or any words. */
+  license?: string;
+  /** Who made it. */
+  supplier?: string;
+  homepage?: string;
+  /** What it was built from, where that has another name. */
+  source?: string;
+  /** The file that told, 'a/b', and its kind in a few words. */
+  origin: ByteString;
+  kind: string;
+}
+
+export interface Found {
+  packages: FoundPackage[];
+  /** What could not be read, in words. */
+  unread: string[];
+}
+
+/** PURL's namespace and `distro`, from os-release(5). */
+export interface Distribution {
+  id: string;
+  version: string;
+}
+
+const LARGEST_FILE = 64 * 2 ** 20;
+const LARGEST_DOCUMENT = 4 * 2 ** 20;
+const MOST_PACKAGES = 100_000;
+
+/** Sorted by PURL. What is damaged is told in `unread`, never thrown: an image need not be in order. */
+export async function findPackages(files: ImageFiles): Promise<Found> {
+  const distribution = readDistribution(files);
+  const found: Found = { packages: [], unread: [] };
+  dpkgPackages(files, distribution, found);
+  apkPackages(files, distribution, found);
+  await rpmPackages(files, distribution, found);
+  languagePackages(files, found);
+  const unique = new Map(found.packages.map((item) => [`${item.purl}\0${item.origin}`, item]));
+  const packages = [...unique.values()].sort((a, b) => compare(a.purl, b.purl) || compare(a.origin, b.origin));
+  return { packages, unread: found.unread };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The text of a file, links followed within the image; undefined where there is none, or where it is too large. */
+function readText(files: ImageFiles, path: ByteString, largest: number = LARGEST_FILE): string | undefined {
+  const node = lookup(files.tree, path, { links: 'all' });
+  return node === undefined ? undefined : textOf(files, node, largest);
+}
+
+function textOf(files: ImageFiles, node: TreeNode, largest: number): string | undefined {
+  if (node.type !== 'file' || node.size > largest) return undefined;
+  return readSource(files.node(node)).toString('utf8');
+}
+
+export function readDistribution(files: ImageFiles): Distribution {
+  const text =
+    readText(files, 'etc/os-release', LARGEST_DOCUMENT) ??
+    readText(files, 'usr/lib/os-release', LARGEST_DOCUMENT) ??
+    '';
+  const value = (name: string): string => {
+    const line = new RegExp(`^${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
+    return line.replace(/^(["'])(.*)\1\s*$/, '$2').trim();
+  };
+  return { id: value('ID'), version: value('VERSION_ID') };
+}
+
+function distroOf({ id, version }: Distribution): string | undefined {
+  if (id === '') return undefined;
+  return version === '' ? id : `${id}-${version}`;
+}
+
+/** Stanzas of RFC 822 fields, as dpkg and Python write them; names in lower case, the lines after the first joined. */
+function* stanzas(text: string): Generator<Map<string, string>> {
+  let fields = new Map<string, string>();
+  let last = '';
+  for (const line of text.split('\n')) {
+    if (line.trim() === '') {
+      if (fields.size > 0) yield fields;
+      fields = new Map();
+      last = '';
+    } else if (/^[ \t]/.test(line)) fields.set(last, `${fields.get(last) ?? ''}\n${line.trim()}`);
+    else {
+      const colon = line.indexOf(':');
+      if (colon <= 0) continue;
+      last = line.slice(0, colon).toLowerCase();
+      if (!fields.has(last)) fields.set(last, line.slice(colon + 1).trim());
+    }
+  }
+  if (fields.size > 0) yield fields;
+}
+
+/** dpkg's status, and the pieces of it that distroless images have. */
+function dpkgPackages(files: ImageFiles, distribution: Distribution, found: Found): void {
+  const places: ByteString[] = [];
+  if (lookup(files.tree, 'var/lib/dpkg/status')?.type === 'file') places.push('var/lib/dpkg/status');
+  for (const directory of ['var/lib/dpkg/status.d', 'usr/lib/opkg/status.d']) {
+    const node = lookup(files.tree, directory, { links: 'all' });
+    if (node?.type !== 'directory') continue;
+    for (const [name, child] of sortedChildren(node)) {
+      if (child.type === 'file' && !name.endsWith('.md5sums')) places.push(`${directory}/${name}`);
+    }
+  }
+  for (const origin of places) {
+    const text = readText(files, origin);
+    if (text === undefined) {
+      found.unread.push(`${displayName(origin)}: too large, or no file`);
+      continue;
+    }
+    for (const fields of stanzas(text)) {
+      const [name, version] = [fields.get('package'), fields.get('version')];
+      const status = fields.get('status');
+      // Removed packages stay in the file with their configuration.
+      if (name === undefined || version === undefined || (status !== undefined && !/ installed$/.test(status)))
+        continue;
+      const [, source, sourceVersion] = /^(\S+)(?: \((.*)\))?$/.exec(fields.get('source') ?? '') ?? [];
+      const upstream =
+        source === undefined ? undefined : sourceVersion === undefined ? source : `${source}@${sourceVersion}`;
+      found.packages.push({
+        name,
+        version,
+        purl: formatPurl({
+          type: 'deb',
+          namespace: distribution.id === '' ? 'debian' : distribution.id,
+          name,
+          version,
+          qualifiers: { arch: fields.get('architecture'), distro: distroOf(distribution), upstream },
+        }),
+        license: debianLicense(files, name),
+        supplier: fields.get('maintainer'),
+        homepage: fields.get('homepage'),
+        source: upstream,
+        origin,
+        kind: 'DPKG DB',
+      });
+      if (found.packages.length > MOST_PACKAGES) return;
+    }
+  }
+}
+
+/** Of a machine-readable copyright file (DEP 5): all short names in it, joined by AND. */
+function debianLicense(files: ImageFiles, name: string): string | undefined {
+  const text = readText(files, byteString(`usr/share/doc/${name}/copyright`), LARGEST_DOCUMENT);
+  if (text === undefined || !/^Format:.*copyright-format/m.test(text.slice(0, 4096))) return undefined;
+  const names = new Set<string>();
+  for (const [, line] of text.matchAll(/^License:[ \t]*(\S[^\n]*)$/gm)) names.add(line!.trim());
+  return names.size === 0
+    ? undefined
+    : [...names]
+        .sort()
+        .map((word) => (names.size > 1 ? `(${word})` : word))
+        .join(' AND ');
+}
+
+/** Alpine's database: `P:name` and so on, an empty line after each (wiki.alpinelinux.org/wiki/Apk_spec). */
+function apkPackages(files: ImageFiles, distribution: Distribution, found: Found): void {
+  const origin = ['lib/apk/db/installed', 'usr/lib/apk/db/installed'].find(
+    (path) => lookup(files.tree, path, { links: 'all' })?.type === 'file',
+  );
+  const text = origin === undefined ? undefined : readText(files, origin);
+  if (origin === undefined || text === undefined) return;
+  for (const block of text.split('\n\n')) {
+    const value = (key: string): string | undefined => new RegExp(`^${key}:(.*)$`, 'm').exec(block)?.[1];
+    const [name, version, source] = [value('P'), value('V'), value('o')];
+    if (name === undefined || version === undefined) continue;
+    const upstream = source === name ? undefined : source;
+    found.packages.push({
+      name,
+      version,
+      purl: formatPurl({
+        type: 'apk',
+        namespace: distribution.id === '' ? 'alpine' : distribution.id,
+        name,
+        version,
+        qualifiers: { arch: value('A'), distro: distroOf(distribution), upstream },
+      }),
+      license: value('L'),
+      supplier: value('m'),
+      homepage: value('U'),
+      source: upstream,
+      origin,
+      kind: 'APK DB',
+    });
+    if (found.packages.length > MOST_PACKAGES) return;
+  }
+}
+
+const RPM_PLACES = ['var/lib/rpm', 'usr/lib/sysimage/rpm', 'usr/share/rpm'];
+
+async function rpmPackages(files: ImageFiles, distribution: Distribution, found: Found): Promise<void> {
+  const seen = new Set<TreeNode>();
+  for (const directory of RPM_PLACES) {
+    const at = resolvePath(files.tree, directory, { links: 'all' });
+    if (at?.node.type !== 'directory') continue;
+    for (const name of ['Packages', 'Packages.db']) {
+      const node = at.node.children!.get(name);
+      if (node?.type === 'file' && node.size > 0) {
+        const kind = name === 'Packages' ? 'Berkeley DB' : 'ndb';
+        found.unread.push(`${directory}/${name}: an RPM database in the format ${kind} is not read`);
+      }
+    }
+    const node = at.node.children!.get('rpmdb.sqlite');
+    if (node?.type !== 'file' || seen.has(node)) continue;
+    seen.add(node);
+    const origin = `${at.path}/rpmdb.sqlite`;
+    try {
+      for (const rpm of await readRpmDatabase(files.node(node))) {
+        const version = `${rpm.version}-${rpm.release}`;
+        found.packages.push({
+          name: rpm.name,
+          version: rpm.epoch === undefined ? version : `${rpm.epoch}:${version}`,
+          purl: formatPurl({
+            type: 'rpm',
+            namespace: distribution.id === '' ? 'redhat' : distribution.id,
+            name: rpm.name,
+            version,
+            qualifiers: {
+              arch: rpm.arch,
+              epoch: rpm.epoch === undefined ? undefined : String(rpm.epoch),
+              distro: distroOf(distribution),
+              upstream: rpm.sourceRpm,
+            },
+          }),
+          license: rpm.license,
+          supplier: rpm.vendor,
+          homepage: rpm.url,
+          source: rpm.sourceRpm,
+          origin,
+          kind: 'RPM DB',
+        });
+      }
+    } catch (error) {
+      if (!isImagoError(error)) throw error;
+      found.unread.push(`${displayName(origin)}: ${error.message}`);
+    }
+  }
+}
+
+/** npm's package.json in a node_modules, and METADATA and PKG-INFO of Python's installers. */
+function languagePackages(files: ImageFiles, found: Found): void {
+  walkTree(files.tree, (path, node) => {
+    if (found.packages.length > MOST_PACKAGES) return false;
+    if (node.type !== 'file') return true;
+    const item = /(?:^|\/)node_modules\/(?:@[^/]+\/)?[^/@.][^/]*\/package\.json$/.test(path)
+      ? npmPackage(files, node, path)
+      : /\.(?:dist|egg)-info\/(?:METADATA|PKG-INFO)$|\.egg-info$/.test(path)
+        ? pythonPackage(files, node, path)
+        : undefined;
+    if (item !== undefined) found.packages.push(item);
+    return true;
+  });
+}
+
+function npmPackage(files: ImageFiles, node: TreeNode, origin: ByteString): FoundPackage | undefined {
+  let value: Record<string, unknown>;
+  try {
+    value = JSON.parse(textOf(files, node, LARGEST_DOCUMENT) ?? '') as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+  const { name, version, license, licenses, homepage } = value ?? {};
+  if (typeof name !== 'string' || typeof version !== 'string' || name === '' || version === '') return undefined;
+  const slash = name.startsWith('@') ? name.indexOf('/') : -1;
+  return {
+    name,
+    version,
+    purl: formatPurl({
+      type: 'npm',
+      namespace: slash < 0 ? undefined : name.slice(0, slash),
+      name: name.slice(slash + 1),
+      version,
+    }),
+    license: npmLicense(license ?? licenses),
+    homepage: typeof homepage === 'string' ? homepage : undefined,
+    origin,
+    kind: 'package.json',
+  };
+}
+
+/** Old packages have an object, or a list of them. */
+function npmLicense(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  const types = (Array.isArray(value) ? value : [value]).map(
+    (item) => (item as { type?: unknown } | null | undefined)?.type,
+  );
+  const words = types.filter((type): type is string => typeof type === 'string' && type !== '');
+  return words.length === 0 ? undefined : words.join(' OR ');
+}
+
+function pythonPackage(files: ImageFiles, node: TreeNode, origin: ByteString): FoundPackage | undefined {
+  const text = textOf(files, node, LARGEST_DOCUMENT);
+  const fields = text === undefined ? undefined : stanzas(text).next().value;
+  const [name, version] = [fields?.get('name'), fields?.get('version')];
+  if (fields === undefined || name === undefined || version === undefined) return undefined;
+  const license = fields.get('license-expression') ?? fields.get('license');
+  return {
+    name,
+    version,
+    purl: formatPurl({ type: 'pypi', name: name.toLowerCase().replaceAll('_', '-'), version }),
+    // Some have the whole text of their licence there.
+    license:
+      license === undefined || license.includes('\n') || license.length > 200 || license === 'UNKNOWN'
+        ? undefined
+        : license,
+    supplier: fields.get('author'),
+    homepage: fields.get('home-page'),
+    origin,
+    kind: 'Python metadata',
+  };
+}
