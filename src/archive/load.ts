@@ -52,12 +52,23 @@ export async function loadArchive(
 ): Promise<LoadedImage[]> {
   using lease = store.lease('load');
   using content = await openArchive(store, lease, source, options);
+  const loaded = await loadContent(store, lease, content, options);
+  for (const image of loaded) nameImage(store, image);
+  return loaded;
+}
+
+/** As `loadArchive`, but sets no names: what comes in is held by the lease alone. */
+export async function loadContent(
+  store: Store,
+  lease: Lease,
+  content: ArchiveContent,
+  options: LoadOptions,
+): Promise<LoadedImage[]> {
   const images = planArchive(content, options);
   const layers = await ingestLayers(store, lease, content, images, options);
   const loaded: LoadedImage[] = [];
   for (const image of images) loaded.push(await writePlanned(store, lease, image, layers, options));
   options.signal?.throwIfAborted();
-  for (const image of loaded) nameImage(store, image);
   return loaded;
 }
 

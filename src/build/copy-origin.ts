@@ -40,6 +40,7 @@ export function contextOrigin(
   directory: string | undefined,
   ignore: IgnoreMatcher,
   ignorePatterns: readonly string[],
+  name = 'the build context',
 ): CopyOrigin {
   if (directory === undefined) return plainOrigin(emptyContext(), 'the build context, which is empty');
   const scanned = Date.now();
@@ -48,7 +49,7 @@ export function contextOrigin(
   const root = openContext(place, ignore);
   return {
     root,
-    place: 'the build context',
+    place: name,
     ownersCount: false,
     reader: (known) => fileTextReader(cache, known),
     remember: (texts) => {
@@ -84,7 +85,8 @@ export function layersOrigin(store: Store, files: ImageFiles, diffIds: readonly 
   };
 }
 
-function plainOrigin(root: SourceNode | undefined, place: string): CopyOrigin {
+/** Nothing of it is remembered. */
+export function plainOrigin(root: SourceNode | undefined, place: string): CopyOrigin {
   return {
     root: root!,
     place,

@@ -39,11 +39,11 @@ export class ImageFiles implements Disposable {
   }
 
   get root(): SourceNode {
-    return new ImageNode(this, this.tree);
+    return new TreeSource(this, this.tree);
   }
 
   node(node: TreeNode): SourceNode {
-    return new ImageNode(this, node);
+    return new TreeSource(this, node);
   }
 
   /** Descriptor of a layer's tar. */
@@ -62,12 +62,19 @@ export class ImageFiles implements Disposable {
   }
 }
 
-class ImageNode implements SourceNode {
-  readonly #files: ImageFiles;
+/** Where the bytes of a tree's files are. */
+export interface LayerTars {
+  /** Descriptor of a layer's tar. */
+  tar(layer: number): number;
+}
+
+/** A tree of tar members as the source of COPY. */
+export class TreeSource implements SourceNode {
+  readonly #files: LayerTars;
   readonly #node: TreeNode;
   #children: Map<ByteString, SourceNode> | undefined;
 
-  constructor(files: ImageFiles, node: TreeNode) {
+  constructor(files: LayerTars, node: TreeNode) {
     this.#files = files;
     this.#node = node;
   }
@@ -110,7 +117,7 @@ class ImageNode implements SourceNode {
   children(): ReadonlyMap<ByteString, SourceNode> {
     if (this.#children === undefined) {
       const sorted = [...(this.#node.children ?? [])].sort(([a], [b]) => compareByteStrings(a, b));
-      this.#children = new Map(sorted.map(([name, node]) => [name, new ImageNode(this.#files, node)]));
+      this.#children = new Map(sorted.map(([name, node]) => [name, new TreeSource(this.#files, node)]));
     }
     return this.#children;
   }

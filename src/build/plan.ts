@@ -9,14 +9,17 @@ import type {
   StageInstruction,
 } from '../formats/dockerfile/instruction.ts';
 import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
-import { formatPlatform, matchPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import type { NamedContext, NamedContexts } from './context-names.ts';
 import { checkMount, checkRun } from './mounts-check.ts';
 
 /** Where a stage starts from, or a COPY takes from. */
 export type Origin =
   | { kind: 'scratch' }
   | { kind: 'stage'; stage: PlannedStage }
-  | { kind: 'image'; reference: string };
+  | { kind: 'image'; reference: string }
+  /** A named context. */
+  | { kind: 'files'; name: string; place: string };
 
 export interface PlannedStep {
   instruction: StageInstruction;
@@ -51,12 +54,14 @@ export interface PlanOptions {
   buildArgs: ReadonlyMap<string, string>;
   /** A stage's name or number; default: the last. */
   target?: string;
-  /** What this machine can run. */
+  /** What this machine is. */
   host: Platform;
   /** Of the result. */
   platform: Platform;
   /** ONBUILD of an image in the store. */
   triggersOf(reference: string, platform: Platform, from: FromInstruction): readonly string[];
+  /** They win over stages and images of their names. */
+  contexts?: NamedContexts;
 }
 
 /**
@@ -78,7 +83,7 @@ class Planner {
     this.#file = file;
     this.#options = options;
     this.#expand = { escape: file.escape };
-    this.#globalArgs = platformArgs(options);
+    this.#globalArgs = platformArgs(options, file.stages.at(-1)?.from.stage);
   }
 
   plan(): BuildPlan {
@@ -104,16 +109,17 @@ class Planner {
     const image = this.#expandGlobal(from.image, from);
     if (image === '') throw new DockerfileError(`base name (${from.image}) should not be blank`, from);
     const index = this.#stages.length;
-    const platform = this.#platform(from);
-    const stage: PlannedStage = {
-      index,
-      name: from.stage,
-      from,
-      base: this.#origin(image, index),
-      platform,
-      steps: [],
-    };
-    for (const instruction of instructions) stage.steps.push(this.#step(instruction, stage, false));
+    const wanted = this.#platform(from);
+    const instead = from.stage === undefined ? undefined : this.#named(from.stage, wanted);
+    const base = instead ?? this.#origin(image, index, wanted);
+    // As BuildKit: a stage on a stage is for what that one is for, and nothing has no platform of its own.
+    const platform =
+      base.kind === 'stage' ? base.stage.platform : base.kind === 'scratch' ? this.#options.platform : wanted;
+    const stage: PlannedStage = { index, name: from.stage, from, base, platform, steps: [] };
+    // A context of the stage's name is what the stage would have been.
+    if (instead === undefined) {
+      for (const instruction of instructions) stage.steps.push(this.#step(instruction, stage, false));
+    }
     this.#stages.push(stage);
   }
 
@@ -121,27 +127,29 @@ class Planner {
     if (from.platform === undefined) return this.#options.platform;
     const text = this.#expandGlobal(from.platform, from);
     if (text === '') throw new DockerfileError(`empty platform value from expression ${from.platform}`, from);
-    let platform: Platform;
     try {
-      platform = parsePlatform(text, this.#options.platform);
+      return parsePlatform(text, this.#options.platform);
     } catch (error) {
       throw new DockerfileError((error as Error).message, from, error);
     }
-    checkPlatform(platform, this.#options.host);
-    return platform;
   }
 
   /** Of the stages above the one with this index. */
-  #origin(name: string, index: number): Origin {
+  #origin(name: string, index: number, platform: Platform = this.#options.platform): Origin {
     if (name === 'scratch') return { kind: 'scratch' };
     const stage = this.#stages.slice(0, index).findLast((candidate) => candidate.name === name.toLowerCase());
-    return stage === undefined ? { kind: 'image', reference: name } : { kind: 'stage', stage };
+    if (stage !== undefined) return { kind: 'stage', stage };
+    return this.#named(name, platform) ?? { kind: 'image', reference: name };
+  }
+
+  #named(name: string, platform: Platform): NamedContext | undefined {
+    return this.#options.contexts?.find(name, platform);
   }
 
   /** A base's ONBUILD takes effect in the stages right above it, and no further. */
   #triggers({ base, platform, from }: PlannedStage): readonly string[] {
     if (base.kind === 'image') return this.#options.triggersOf(base.reference, platform, from);
-    if (base.kind === 'scratch') return [];
+    if (base.kind !== 'stage') return [];
     return base.stage.steps.flatMap(({ instruction: i, trigger }) =>
       i.name === 'ONBUILD' && !trigger ? [i.expression] : [],
     );
@@ -232,7 +240,8 @@ class Planner {
 }
 
 /** https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope */
-function platformArgs({ host, platform, target }: PlanOptions): Map<string, string> {
+function platformArgs(options: PlanOptions, last: string | undefined): Map<string, string> {
+  const { host, platform, target, buildArgs } = options;
   const args = new Map<string, string>();
   for (const [prefix, value] of [
     ['BUILD', host],
@@ -244,14 +253,8 @@ function platformArgs({ host, platform, target }: PlanOptions): Map<string, stri
     args.set(`${prefix}VARIANT`, value.variant ?? '');
     args.set(`${prefix}OSVERSION`, value['os.version'] ?? '');
   }
-  return args.set('TARGETSTAGE', target ?? 'default');
-}
-
-/** Throws `FOREIGN_PLATFORM`. */
-export function checkPlatform(platform: Platform, host: Platform): void {
-  if (matchPlatform(host, platform)) return;
-  throw new ImagoError('FOREIGN_PLATFORM', 'cannot build for another platform than that of this machine', {
-    want: formatPlatform(host),
-    got: formatPlatform(platform),
-  });
+  args.set('TARGETSTAGE', (target || last) ?? 'default');
+  // These alone need no ARG for a --build-arg to count in the global scope.
+  for (const name of args.keys()) if (buildArgs.has(name)) args.set(name, buildArgs.get(name)!);
+  return args;
 }

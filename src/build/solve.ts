@@ -2,7 +2,6 @@ import type { ByteString } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Time } from '../core/time.ts';
-import type { IgnoreMatcher } from '../formats/dockerfile/ignore.ts';
 import type { FromInstruction, RunInstruction, ValueInstruction } from '../formats/dockerfile/instruction.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
@@ -14,9 +13,11 @@ import type { Store } from '../store/store.ts';
 import { lookup } from '../tree/lookup.ts';
 import { BuildCache, stepKey, sweepCache } from './cache.ts';
 import { type ConfigureContext, configure } from './configure.ts';
+import { COPY_ALL } from './context-base.ts';
+import { type ContextSource, EMPTY_CONTEXT } from './context-source.ts';
 import { executeCopy, type LayerContext, type LayerStep, timeText } from './copy.ts';
-import { type CopyOrigin, contextOrigin, layersOrigin } from './copy-origin.ts';
-import { copyHistory, prepareCopy } from './copy-prepare.ts';
+import { type CopyOrigin, layersOrigin } from './copy-origin.ts';
+import { copyHistory, type PreparedCopy, prepareCopy } from './copy-prepare.ts';
 import { locateError } from './errors.ts';
 import type { BuildProgress, StepProgress } from './events.ts';
 import { ImageFiles } from './image-source.ts';
@@ -35,6 +36,7 @@ import {
   runHistory,
   runKey,
 } from './run.ts';
+import { Gate, SharedSteps } from './shared-steps.ts';
 import { changeConfig, diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
 import { executeWorkdir } from './workdir.ts';
 
@@ -46,10 +48,11 @@ export interface SolveOptions {
   /** Holds all layers that the build uses or makes until the image has its name. */
   lease: Lease;
   plan: BuildPlan;
-  /** Undefined: no files. */
-  contextDirectory: string | undefined;
-  ignore: IgnoreMatcher;
-  ignorePatterns: readonly string[];
+  context: ContextSource;
+  /** Opens a named context, each once. */
+  openNamed(place: string): Promise<ContextSource>;
+  /** Throws where this machine cannot run what is for a platform. */
+  checkRunnable(platform: Platform): void;
   buildArgs: ReadonlyMap<string, string>;
   noCache: boolean;
   /** Default: the store's alone. */
@@ -66,39 +69,66 @@ export interface SolveOptions {
   signal?: AbortSignal;
 }
 
+/** COPY, ADD and WORKDIR at once: each reads and writes, so more would only wait for each other. */
+const COPIES_AT_ONCE = 4;
+
 /** Builds the target of a plan: every stage that it needs, once, those that do not need each other side by side. */
 export async function solvePlan(options: SolveOptions): Promise<ImageDraft> {
+  return (await solvePlans([options.plan], options))[0]!;
+}
+
+/**
+ * Builds the targets of several plans of one file, one a platform, side by side; what they have in common is done
+ * once. The first error is the one that is told, after all else has ended.
+ */
+export async function solvePlans(
+  plans: readonly BuildPlan[],
+  options: Omit<SolveOptions, 'plan'>,
+): Promise<ImageDraft[]> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  using solver = new Solver({ ...options, signal });
+  const common: Common = { shared: new SharedSteps(), gate: new Gate(COPIES_AT_ONCE), context: undefined };
+  using solvers = new DisposableStack();
+  const all = plans.map((plan) => solvers.use(new Solver({ ...options, plan, signal }, common)));
   let failure: { error: unknown } | undefined;
   // All of them, so that nothing is being written any more when the lease ends.
   await Promise.all(
-    options.plan.stages.map((stage) =>
-      solver.solve(stage).catch((error: unknown) => {
-        failure ??= { error };
-        stop.abort(error);
-      }),
+    all.flatMap((solver, i) =>
+      plans[i]!.stages.map((stage) =>
+        solver.solve(stage).catch((error: unknown) => {
+          failure ??= { error };
+          stop.abort(error);
+        }),
+      ),
     ),
   );
   if (failure !== undefined) throw failure.error;
-  const { draft } = await solver.solve(options.plan.target);
+  const drafts = await Promise.all(all.map(async (solver, i) => (await solver.solve(plans[i]!.target)).draft));
   sweepCache(options.store);
-  return draft;
+  return drafts;
+}
+
+/** What the plans of one build have in common. */
+interface Common {
+  readonly shared: SharedSteps;
+  readonly gate: Gate;
+  context: CopyOrigin | undefined;
 }
 
 class Solver implements Disposable {
   readonly #options: SolveOptions;
+  readonly #common: Common;
   readonly #cache: BuildCache;
   readonly #configure: ConfigureContext;
   readonly #stages: Map<PlannedStage, Promise<StageState>> = new Map();
   readonly #open: ImageFiles[] = [];
   readonly #time: Time;
-  #context: CopyOrigin | undefined;
+  readonly #stageFiles: Map<PlannedStage, ImageFiles> = new Map();
 
-  constructor(options: SolveOptions) {
+  constructor(options: SolveOptions, common: Common) {
     const { store, lease, plan, buildArgs, epoch } = options;
     this.#options = options;
+    this.#common = common;
     this.#cache = options.cache ?? new BuildCache(store, lease);
     this.#configure = { expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
     this.#time = { sec: Math.floor((epoch?.getTime() ?? Date.now()) / 1000), nsec: 0 };
@@ -132,6 +162,7 @@ class Solver implements Disposable {
         throw locateError(error, step.instruction, step.instruction.source);
       }
     }
+    this.#stageFiles.set(stage, files);
     return state;
   }
 
@@ -143,12 +174,12 @@ class Solver implements Disposable {
       const { OnBuild: _, ...rest } = runConfig(state);
       return { ...state, cmdSet: false, draft: { ...state.draft, config: { ...state.draft.config, config: rest } } };
     }
-    if (base.kind === 'scratch') {
-      const draft = emptyDraft(platform);
-      return this.#start({
-        ...draft,
-        config: { ...draft.config, config: { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' } },
-      });
+    if (base.kind === 'scratch') return this.#scratch(platform);
+    if (base.kind === 'files') {
+      // The context's files are the only layer.
+      const step: PlannedStep = { instruction: { ...from, ...COPY_ALL }, from: base, trigger: false };
+      const state = this.#scratch(platform);
+      return this.#layerStep(state, step, this.#files([]), names);
     }
     return this.#options.progress.step(names.next(`FROM ${base.reference}`), async () => {
       try {
@@ -162,6 +193,12 @@ class Solver implements Disposable {
     });
   }
 
+  #scratch(platform: Platform): StageState {
+    const draft = emptyDraft(platform);
+    const config = { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' };
+    return this.#start({ ...draft, config: { ...draft.config, config } });
+  }
+
   #start(draft: ImageDraft, age?: string): StageState {
     const created = this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time);
     const dated = { ...draft, config: { ...draft.config, created } };
@@ -173,7 +210,9 @@ class Solver implements Disposable {
     // Before the step begins: a stage that it copies from may have to be built.
     for (const from of [step.from, ...(step.mounts ?? [])]) if (from?.kind === 'stage') await this.solve(from.stage);
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
-    return this.#options.progress.step(name, async (progress) => {
+    const { gate } = this.#common;
+    const enter: Gate['pass'] = instruction.name === 'RUN' ? (work) => work() : (work) => gate.pass(work);
+    const work = async (progress: StepProgress): Promise<StepValue> => {
       try {
         switch (instruction.name) {
           case 'RUN':
@@ -182,7 +221,8 @@ class Solver implements Disposable {
           case 'ADD': {
             const copy = prepareCopy(instruction, this.#expander(state));
             const origin = await this.#origin(step.from);
-            const result = await executeCopy(copy, state, files, origin, this.#layers());
+            const key = [diffIds(state), runConfig(state).WorkingDir, copyShape(copy), originNumber(origin)];
+            const result = await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers()));
             return this.#withLayer(state, result, copyHistory(copy));
           }
           case 'WORKDIR':
@@ -193,7 +233,14 @@ class Solver implements Disposable {
       } catch (error) {
         throw locateError(error, instruction, name);
       }
-    });
+    };
+    return enter(() => this.#options.progress.step(name, work));
+  }
+
+  /** Done once for all stages and platforms; for all but the first it is as if the cache had had it. */
+  async #once(key: unknown, work: () => Promise<LayerStep>): Promise<LayerStep> {
+    const { value, shared } = await this.#common.shared.once(stepKey(key), work);
+    return shared ? { ...value, cached: true } : value;
   }
 
   async #run(
@@ -232,7 +279,7 @@ class Solver implements Disposable {
     const at = { line: instruction.line, endLine: instruction.endLine, step: name };
     const layer = await executeRun(run, request, state, progress, at);
     // It may have taken long: what people changed meanwhile is looked at anew.
-    this.#context = undefined;
+    this.#common.context = undefined;
     const result = { layer: layer?.diffId ?? null, created: timeText(this.#time) };
     this.#cache.set(key, mounts.inputs(), result);
     return this.#withLayer(state, { ...result, cached: false }, runHistory(state, args));
@@ -241,7 +288,8 @@ class Solver implements Disposable {
   async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {
     const path = expandIn(state, instruction.value, this.#configure.expand);
     const WorkingDir = joinWorkdir(runConfig(state).WorkingDir || '/', path).replace(/(?<=.)\/$/, '');
-    const result = await executeWorkdir(WorkingDir, state, files, this.#layers());
+    const key = ['WORKDIR', diffIds(state), WorkingDir, runConfig(state).User];
+    const result = await this.#once(key, () => executeWorkdir(WorkingDir, state, files, this.#layers()));
     const { cached, value } = this.#withLayer(state, result, `WORKDIR ${WorkingDir}`);
     const { draft } = value;
     const config = { ...draft.config, config: { ...draft.config.config, WorkingDir } };
@@ -259,15 +307,21 @@ class Solver implements Disposable {
   }
 
   async #origin(from: Origin | undefined): Promise<CopyOrigin> {
-    const { store, contextDirectory, ignore, ignorePatterns, plan } = this.#options;
+    const { store, context, plan } = this.#options;
     if (from === undefined) {
-      this.#context ??= contextOrigin(store, contextDirectory, ignore, ignorePatterns);
-      return this.#context;
+      this.#common.context ??= context.open();
+      return this.#common.context;
     }
-    if (from.kind === 'scratch') return contextOrigin(store, undefined, ignore, ignorePatterns);
+    if (from.kind === 'scratch') return EMPTY_CONTEXT.open();
+    if (from.kind === 'files') return (await this.#options.openNamed(from.place)).open();
     if (from.kind === 'stage') {
       const layers = diffIds(await this.solve(from.stage));
-      return layersOrigin(store, this.#files(layers), layers, `stage ${from.stage.name ?? from.stage.index}`);
+      return layersOrigin(
+        store,
+        this.#stageFiles.get(from.stage)!,
+        layers,
+        `stage ${from.stage.name ?? from.stage.index}`,
+      );
     }
     const { diffIds: layers } = await this.#options.resolveImage(from.reference, plan.target.platform, undefined);
     return layersOrigin(store, this.#files(layers), layers, `image ${from.reference}`);
@@ -297,6 +351,22 @@ class Solver implements Disposable {
 interface StepValue {
   cached: boolean;
   value: StageState;
+}
+
+/** What a COPY is, wherever it stands. */
+function copyShape({ instruction, ...copy }: PreparedCopy): unknown {
+  return [{ ...instruction, line: 0, endLine: 0, source: '' }, copy];
+}
+
+const originNumbers: WeakMap<CopyOrigin, number> = new WeakMap();
+let origins = 0;
+
+/** Origins of layers are the same where the layers are; of others each look is one of its own. */
+function originNumber(origin: CopyOrigin): unknown {
+  if (origin.layers !== undefined) return origin.layers;
+  const known = originNumbers.get(origin) ?? ++origins;
+  originNumbers.set(origin, known);
+  return known;
 }
 
 /** Set by ENV, so that it is the image's own. */

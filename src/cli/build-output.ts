@@ -1,6 +1,6 @@
 import { BuildError } from '../build/errors.ts';
 import type { BuildEvent } from '../build/events.ts';
-import type { DockerfileSource } from '../engine/build.ts';
+import type { DockerfileSource } from '../engine/build-context.ts';
 import { DockerfileError } from '../formats/dockerfile/errors.ts';
 import { createStyle, type Style, type Terminal } from './style.ts';
 
@@ -82,9 +82,11 @@ export class BuildPrinter {
 }
 
 /** Where an error points into the Dockerfile: what the step said last, and the lines around it. */
-export function printExcerpt(out: Output, error: unknown, source: () => DockerfileSource): void {
+export function printExcerpt(out: Output, error: unknown, source: () => DockerfileSource | undefined): void {
   if (!(error instanceof BuildError) && !(error instanceof DockerfileError)) return;
-  const { name, text } = source();
+  const read = source();
+  if (read === undefined) return;
+  const { name, text } = read;
   if (error instanceof BuildError && error.output !== '') {
     out.write(
       `------\n > ${oneLine(error.step)}:\n${error.output.split('\n').map(lastState).join('\n').trimEnd()}\n------\n`,

@@ -1,9 +1,11 @@
+import { OCI_LAYOUT, parseLayoutReference } from '../build/context-names.ts';
 import type { BuildProgress, StepProgress } from '../build/events.ts';
 import { missingBase } from '../build/solve.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
-import type { Image } from '../image/image.ts';
+import { type Image, readImage } from '../image/image.ts';
 import { resolveImage } from '../image/resolve.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
@@ -24,7 +26,11 @@ export class BaseImages {
   readonly #options: BaseImagesOptions;
   /** What is to be fetched before the plan is known for sure. */
   readonly #wanted: Map<string, { reference: string; platform: Platform }> = new Map();
+  /** Of these, what was tried: another try gives nothing else. */
+  readonly #tried: Set<string> = new Set();
   readonly #fetched: Map<string, Promise<void>> = new Map();
+  /** What a layout's image is in the store. */
+  readonly #layouts: Map<string, Descriptor> = new Map();
 
   constructor(options: BaseImagesOptions) {
     this.#options = options;
@@ -33,8 +39,11 @@ export class BaseImages {
   /** ONBUILD of an image. One that is not here has none yet: `fetchWanted` brings it. */
   triggersOf(reference: string, platform: Platform): readonly string[] {
     const key = keyOf(reference, platform);
-    if (this.#options.policy === 'always' && !this.#fetched.has(key)) {
-      this.#wanted.set(key, { reference, platform });
+    const want = (): void => {
+      if (!this.#tried.has(key)) this.#wanted.set(key, { reference, platform });
+    };
+    if ((this.#options.policy === 'always' || isLayout(reference)) && !this.#fetched.has(key)) {
+      want();
       return [];
     }
     try {
@@ -42,15 +51,17 @@ export class BaseImages {
     } catch (error) {
       // Told about by the step that needs it.
       if (!(error instanceof ImagoError)) throw error;
-      if (mayFetch(error)) this.#wanted.set(key, { reference, platform });
+      if (mayFetch(error)) want();
       return [];
     }
   }
 
   /** True where something was tried to be fetched: the plan is to be made again. */
   async fetchWanted(): Promise<boolean> {
-    if (this.#options.policy === 'never' || this.#wanted.size === 0) return false;
-    for (const { reference, platform } of this.#wanted.values()) {
+    const wanted = [...this.#wanted].filter(([, { reference }]) => this.#mayFetch(reference));
+    this.#wanted.clear();
+    for (const [key, { reference, platform }] of wanted) {
+      this.#tried.add(key);
       try {
         await this.#fetch(reference, platform);
       } catch (error) {
@@ -58,14 +69,18 @@ export class BaseImages {
         if (!(error instanceof ImagoError) || this.#options.signal?.aborted) throw error;
       }
     }
-    return true;
+    return wanted.length > 0;
+  }
+
+  #mayFetch(reference: string): boolean {
+    return this.#options.policy !== 'never' || isLayout(reference);
   }
 
   /** Throws `IMAGE_NOT_FOUND`, and what `pullImage` throws. */
   async resolve(reference: string, platform: Platform): Promise<Image> {
     const { policy } = this.#options;
     const key = keyOf(reference, platform);
-    if (policy === 'always' || this.#fetched.has(key)) await this.#fetch(reference, platform);
+    if (policy === 'always' || isLayout(reference) || this.#fetched.has(key)) await this.#fetch(reference, platform);
     try {
       return this.#find(reference, platform);
     } catch (error) {
@@ -77,7 +92,12 @@ export class BaseImages {
   }
 
   #find(reference: string, platform: Platform): Image {
-    const image = resolveImage(this.#options.store, reference, platform);
+    const { store } = this.#options;
+    const loaded = this.#layouts.get(keyOf(reference, platform));
+    const image =
+      loaded === undefined
+        ? resolveImage(store, reference, platform)
+        : readImage(store, loaded, { platform, ref: reference });
     this.#options.lease.add(image.descriptor.digest);
     return image;
   }
@@ -86,10 +106,22 @@ export class BaseImages {
     const key = keyOf(reference, platform);
     let fetched = this.#fetched.get(key);
     if (fetched === undefined) {
-      fetched = this.#pull(reference, platform);
+      fetched = isLayout(reference) ? this.#load(reference, platform) : this.#pull(reference, platform);
       this.#fetched.set(key, fetched);
     }
     return fetched;
+  }
+
+  /** An OCI layout's image comes into the store without a name: what no result is made of goes with a prune. */
+  #load(reference: string, platform: Platform): Promise<void> {
+    const { store, lease, progress, signal } = this.#options;
+    return progress.step(`[internal] load ${reference}`, async (step) => {
+      const { loadLayoutImage } = await import('./build-layout.ts');
+      const loaded = await loadLayoutImage(store, lease, parseLayoutReference(reference), { platform, signal });
+      step.note(`resolved ${reference} to ${loaded.digest}`);
+      this.#layouts.set(keyOf(reference, platform), loaded);
+      return { value: undefined };
+    });
   }
 
   #pull(reference: string, platform: Platform): Promise<void> {
@@ -101,6 +133,10 @@ export class BaseImages {
       return { value: undefined, cached: !changed };
     });
   }
+}
+
+function isLayout(reference: string): boolean {
+  return reference.startsWith(OCI_LAYOUT);
 }
 
 function keyOf(reference: string, platform: Platform): string {

@@ -1,38 +1,41 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { NamedContexts } from '../build/context-names.ts';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
-import { checkPlatform, planBuild } from '../build/plan.ts';
-import { type Entitlement, isProxy, type RunNetwork, type RunSettings } from '../build/run.ts';
-import { solvePlan } from '../build/solve.ts';
+import { type BuildPlan, planBuild } from '../build/plan.ts';
+import type { Entitlement, RunNetwork, RunSettings } from '../build/run.ts';
+import { solvePlans } from '../build/solve.ts';
 import type { Digest } from '../core/digest.ts';
-import { ImagoError } from '../core/errors.ts';
-import { IgnoreMatcher, parseIgnoreFile } from '../formats/dockerfile/ignore.ts';
-import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import { type ImageDraft, writeImage } from '../image/draft.ts';
 import { defaultPlatform } from '../image/image.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import { type Platform, parsePlatform } from '../oci/platform.ts';
+import type { Platform } from '../oci/platform.ts';
 import { familiarReference, formatReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
+import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
+import { writeIndex } from './build-index.ts';
+import { checkRunnable, readPlatforms } from './build-platforms.ts';
 import { BuildSecrets, type SecretSource } from './build-secrets.ts';
+import { isTrue, warnOfContexts, warnOfInput } from './build-warnings.ts';
 import { createRunStep } from './run-step.ts';
 import { parseTag } from './tag.ts';
 import type { PullPolicy } from './with-image.ts';
 
 export interface BuildOptions {
-  /** A directory; undefined: no files. */
-  context?: string;
+  /** A directory, a git or http URL, or a tar (of any compression) or a Dockerfile as a stream; undefined: no files. */
+  context?: ContextInput;
   /** Path of the Dockerfile (default: `Dockerfile` in the context), or its text. */
-  file?: string | { name: string; text: string };
+  file?: string | DockerfileSource;
+  /** Named contexts for FROM and --from: a directory, a git or http URL, docker-image://NAME, oci-layout://DIR. */
+  contexts?: Readonly<Record<string, string>>;
   tags?: readonly string[];
   buildArgs?: Readonly<Record<string, string>>;
   labels?: Readonly<Record<string, string>>;
   target?: string;
-  platform?: string;
+  /** Several: an image each, and an index of them. */
+  platform?: string | readonly string[];
   network?: RunNetwork;
   noCache?: boolean;
   /** For RUN --mount=type=secret, by ID. */
@@ -48,6 +51,8 @@ export interface BuildOptions {
   /** The time of the image, of its history, and of directories that the build makes (default: now, and then kept). */
   epoch?: Date;
   onEvent?: OnBuildEvent;
+  /** The Dockerfile as it was read, before anything is made of it. */
+  onDockerfile?: (source: DockerfileSource) => void;
   signal?: AbortSignal;
 }
 
@@ -56,12 +61,8 @@ export interface BuildResult {
   descriptor: Descriptor;
   /** As people type them. */
   references: string[];
-}
-
-/** A Dockerfile as the build read it: errors point into it. */
-export interface DockerfileSource {
-  name: string;
-  text: string;
+  /** Each one's image, in the order asked for; `id` and `descriptor` are the first's, or the index's of several. */
+  platforms: { platform: Platform; id: Digest; descriptor: Descriptor }[];
 }
 
 /**
@@ -70,34 +71,35 @@ export interface DockerfileSource {
  */
 export async function buildImage(store: Store, options: BuildOptions): Promise<BuildResult> {
   const references = (options.tags ?? []).map(parseTag);
-  const { context } = options;
-  if (context !== undefined) checkContext(context);
-  const source = readDockerfile(options);
-  const file = parseDockerfile(source.text);
   const progress = new BuildProgress(options.onEvent);
-  const ignorePatterns = readIgnorePatterns(options);
-  const ignore = new IgnoreMatcher(ignorePatterns);
   const host = defaultPlatform();
-  const platform = options.platform === undefined ? host : parsePlatform(options.platform, host);
-  checkPlatform(platform, host);
+  const platforms = readPlatforms(options.platform, host);
   const buildArgs = new Map(Object.entries(options.buildArgs ?? {}));
-  warn(file, buildArgs, progress);
+  const named = new NamedContexts(options.contexts);
+  const keepGitDir = isTrue(buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
+  using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir });
+  const { source: context, dockerfile } = await contexts.open(options);
+  options.onDockerfile?.(dockerfile);
+  const file = parseDockerfile(dockerfile.text);
+  warnOfInput(file, buildArgs, progress);
   const secrets = new BuildSecrets(options.secrets ?? {});
   await using agents = new BuildAgents(store, options.ssh ?? {});
   using lease = store.lease('build');
   const { pull: policy = 'missing', signal } = options;
   const bases = new BaseImages({ store, lease, policy, progress, signal });
   const triggersOf = (reference: string, wanted: Platform): readonly string[] => bases.triggersOf(reference, wanted);
-  const planOptions = { buildArgs, target: options.target, host, platform, triggersOf };
-  let plan = planBuild(file, planOptions);
-  if (await bases.fetchWanted()) plan = planBuild(file, planOptions);
-  const draft = await solvePlan({
+  const common = { buildArgs, target: options.target, host, triggersOf, contexts: named };
+  const planAll = (): BuildPlan[] => platforms.map((platform) => planBuild(file, { ...common, platform }));
+  let plans = planAll();
+  // A base's triggers may need further bases.
+  while (await bases.fetchWanted()) plans = planAll();
+  warnOfContexts(named, progress);
+  const drafts = await solvePlans(plans, {
     store,
     lease,
-    plan,
-    contextDirectory: context,
-    ignore,
-    ignorePatterns,
+    context,
+    openNamed: (place) => contexts.openNamed(place),
+    checkRunnable: (platform) => checkRunnable(platform, host),
     buildArgs,
     noCache: options.noCache ?? false,
     network: options.network ?? 'host',
@@ -110,54 +112,20 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     signal,
   });
   return progress.step('exporting to image', async (step) => {
-    const { id, descriptor } = writeImage(store, lease, withLabels(draft, options.labels ?? {}));
-    step.note(`writing image ${id}`);
+    const images = drafts.map((draft, i) => ({
+      platform: platforms[i]!,
+      ...writeImage(store, lease, withLabels(draft, options.labels ?? {})),
+    }));
+    for (const { id } of images) step.note(`writing image ${id}`);
+    const descriptor = images.length === 1 ? images[0]!.descriptor : writeIndex(store, lease, images);
+    const { id } = images[0]!;
     for (const reference of references) {
       tagImage(store, formatReference(reference), descriptor);
       step.note(`naming to ${formatReference(reference)}`);
     }
     if (references.length === 0) keepUntagged(store, descriptor);
-    return { value: { id, descriptor, references: references.map(familiarReference) } };
+    return { value: { id, descriptor, references: references.map(familiarReference), platforms: images } };
   });
-}
-
-/** The Dockerfile of a build, as text. Throws `NO_DOCKERFILE`. */
-export function readDockerfile({ context, file }: Pick<BuildOptions, 'context' | 'file'>): DockerfileSource {
-  if (typeof file === 'object') return file;
-  const path = file ?? join(context ?? '.', 'Dockerfile');
-  try {
-    return { name: basename(path), text: readFileSync(path, 'utf8') };
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new ImagoError('NO_DOCKERFILE', `cannot read the Dockerfile: ${code === 'ENOENT' ? 'there is none' : code}`, {
-      path,
-      remedy: code === 'ENOENT' ? 'name it with -f, or build in its directory' : undefined,
-      cause: error,
-    });
-  }
-}
-
-function checkContext(context: string): void {
-  const stat = statSync(context, { throwIfNoEntry: false });
-  if (stat?.isDirectory() === true) return;
-  throw new ImagoError(
-    'BAD_CONTEXT',
-    stat === undefined ? 'no such build context' : 'the build context is no directory',
-    {
-      path: resolve(context),
-      remedy: 'give a directory, or - for a Dockerfile on standard input',
-    },
-  );
-}
-
-/** `NAME.dockerignore` beside the Dockerfile NAME wins over the context's own. */
-function readIgnorePatterns({ context, file }: BuildOptions): string[] {
-  if (context === undefined) return [];
-  const own = typeof file === 'object' ? undefined : `${file ?? join(context, 'Dockerfile')}.dockerignore`;
-  const path = [own, join(context, '.dockerignore')].find(
-    (candidate) => candidate !== undefined && existsSync(candidate),
-  );
-  return path === undefined ? [] : parseIgnoreFile(readFileSync(path, 'utf8'));
 }
 
 function withLabels(draft: ImageDraft, labels: Readonly<Record<string, string>>): ImageDraft {
@@ -167,14 +135,4 @@ function withLabels(draft: ImageDraft, labels: Readonly<Record<string, string>>)
     ...draft,
     config: { ...draft.config, config: { ...config, Labels: { ...config.Labels, ...labels } } },
   };
-}
-
-function warn(file: Dockerfile, buildArgs: ReadonlyMap<string, string>, progress: BuildProgress): void {
-  for (const { line, text } of file.warnings) progress.warn(text, line);
-  const all = [...file.globalArgs, ...file.stages.flatMap(({ instructions }) => instructions)];
-  const declared = new Set(all.flatMap((i) => (i.name === 'ARG' ? i.args.map(({ key }) => key) : [])));
-  const unused = [...buildArgs.keys()].filter(
-    (name) => !declared.has(name) && !isProxy(name) && name !== 'SOURCE_DATE_EPOCH',
-  );
-  if (unused.length > 0) progress.warn(`One or more build-args [${unused.join(' ')}] were not consumed`);
 }

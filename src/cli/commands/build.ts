@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import { ImagoError } from '../../core/errors.ts';
-import { type BuildOptions, buildImage, readDockerfile } from '../../engine/build.ts';
+import { type BuildOptions, buildImage } from '../../engine/build.ts';
+import type { DockerfileSource } from '../../engine/build-context.ts';
 import { BuildPrinter, printExcerpt } from '../build-output.ts';
 import { BUILD_RUN_OPTIONS, readBuildRunOptions } from '../build-run-options.ts';
 import type { Command, CommandContext } from '../command.ts';
@@ -9,8 +10,9 @@ import type { Command, CommandContext } from '../command.ts';
 export const command: Command = {
   name: 'build',
   summary: 'Build an image from a Dockerfile',
-  usage: '[OPTIONS] PATH | -',
-  description: "With '-' the Dockerfile comes on standard input, and there are no files to copy.",
+  usage: '[OPTIONS] PATH | URL | -',
+  description:
+    "PATH is a directory; a URL names a git repository (as 'https://host/name.git#ref:directory'), a tar or a Dockerfile. With '-' a tar of the files comes on standard input, or a Dockerfile alone.",
   options: {
     tag: {
       type: 'string',
@@ -41,7 +43,20 @@ export const command: Command = {
       help: 'Network of RUN: host (default) or none',
       complete: ['host', 'none'],
     },
-    platform: { type: 'string', help: "Platform of the image; this machine's is the only one yet", complete: 'none' },
+    platform: {
+      type: 'string',
+      multiple: true,
+      value: 'platform',
+      help: "Platforms of the image, as 'linux/amd64,linux/arm64' (default: this machine's)",
+      complete: 'none',
+    },
+    'build-context': {
+      type: 'string',
+      multiple: true,
+      value: 'name=value',
+      help: "Files or an image for FROM and --from by that name: a directory, a URL, 'docker-image://NAME', 'oci-layout://DIR'",
+      complete: 'none',
+    },
     ...BUILD_RUN_OPTIONS,
     'no-cache': { type: 'boolean', help: 'Do every step anew' },
     pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
@@ -55,18 +70,22 @@ export const command: Command = {
     const { options, stdout, stderr, signal } = context;
     const build = await readOptions(context);
     const quiet = options.quiet === true;
+    let dockerfile: DockerfileSource | undefined;
     const printer = new BuildPrinter(stderr, options.progress === 'plain');
     try {
       const { id } = await buildImage(context.openStore(), {
         ...build,
         signal,
+        onDockerfile: (source) => {
+          dockerfile = source;
+        },
         onEvent: quiet ? undefined : (event) => printer.print(event),
       });
       if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id);
       if (quiet) stdout.write(`${id}\n`);
       return 0;
     } catch (error) {
-      if (!signal.aborted) printExcerpt(stderr, error, () => readDockerfile(build));
+      if (!signal.aborted) printExcerpt(stderr, error, () => dockerfile);
       throw error;
     }
   },
@@ -77,24 +96,19 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
   const file = options.file as string | undefined;
   checkChoice('progress', options.progress, ['auto', 'plain', 'tty']);
   checkChoice('network', options.network, ['default', 'host', 'none']);
-  if (/^(?:https?|git|ssh):\/\/|^git@/.test(path)) {
-    throw new ImagoError('UNSUPPORTED', 'a build context from a URL is not supported yet', {
-      got: path,
-      remedy: 'fetch it into a directory and build that',
-    });
+  if (path === '-' && file === '-') {
+    throw new ImagoError('BAD_USAGE', 'standard input cannot be both the context and the Dockerfile: leave --file out');
   }
-  const fromInput = path === '-' || file === '-';
-  if (path === '-' && file !== undefined) {
-    throw new ImagoError('BAD_USAGE', "the Dockerfile comes on standard input with '-': leave --file out");
-  }
+  const input = addAbortSignal(signal, stdin);
   return {
-    context: path === '-' ? undefined : path,
-    file: fromInput ? { name: 'Dockerfile', text: await readInput(addAbortSignal(signal, stdin)) } : file,
+    context: path === '-' ? input : path,
+    file: file === '-' ? { name: 'Dockerfile', text: await readInput(input) } : file,
+    contexts: readContexts(options['build-context'] as string[]),
     tags: options.tag as string[],
     buildArgs: readBuildArgs(options['build-arg'] as string[]),
     labels: readPairs(options.label as string[]),
     target: options.target as string | undefined,
-    platform: options.platform as string | undefined,
+    platform: options.platform as string[],
     network: options.network === 'none' ? 'none' : 'host',
     noCache: options['no-cache'] === true,
     pull: options.pull === true ? 'always' : 'missing',
@@ -115,12 +129,19 @@ function checkChoice(name: string, value: unknown, choices: readonly string[]): 
 async function readInput(stdin: NodeJS.ReadStream): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of stdin) chunks.push(chunk as Buffer);
-  const bytes = Buffer.concat(chunks);
-  const archive = bytes.subarray(257, 262).toString('latin1') === 'ustar' || (bytes[0] === 0x1f && bytes[1] === 0x8b);
-  if (!archive) return bytes.toString();
-  throw new ImagoError('UNSUPPORTED', 'a build context as a tar on standard input is not supported yet', {
-    remedy: 'unpack it into a directory and build that',
-  });
+  return Buffer.concat(chunks).toString();
+}
+
+function readContexts(words: readonly string[]): Record<string, string> {
+  for (const word of words) {
+    if (word.indexOf('=') > 0) continue;
+    throw new ImagoError('BAD_FLAG_VALUE', 'invalid value of --build-context', {
+      want: 'name=value',
+      got: word,
+      exitCode: 125,
+    });
+  }
+  return readPairs(words);
 }
 
 /** Without a value it is the caller's own variable, if that is set. */

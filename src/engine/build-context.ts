@@ -1,0 +1,204 @@
+import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import {
+  type ContextSource,
+  directorySource,
+  EMPTY_CONTEXT,
+  fixedSource,
+  privateSource,
+} from '../build/context-source.ts';
+import { readTarContext } from '../build/context-tar.ts';
+import type { BuildProgress } from '../build/events.ts';
+import { findSource, readSource, type SourceNode } from '../build/source.ts';
+import { byteString } from '../core/bytes.ts';
+import { ImagoError } from '../core/errors.ts';
+import { parseIgnoreFile } from '../formats/dockerfile/ignore.ts';
+import { Ingest } from '../store/ingest.ts';
+import type { Store } from '../store/store.ts';
+import { type GitSource, hideCredentials, parseGitUrl } from '../system/git-url.ts';
+import { type Arrived, fileNode, receive } from './build-context-stream.ts';
+
+/** A Dockerfile as the build read it: errors point into it. */
+export interface DockerfileSource {
+  name: string;
+  text: string;
+}
+
+/** A path, a git or http URL, or what comes as a stream: a tar, compressed or not, or a Dockerfile. */
+export type ContextInput = string | AsyncIterable<Uint8Array>;
+
+export interface ContextOptions {
+  /** Undefined: no files. */
+  context?: ContextInput;
+  /** Path of the Dockerfile, or its text. In a context that is not a directory here, the path is in the context. */
+  file?: string | DockerfileSource;
+}
+
+/** More is no Dockerfile. */
+const LARGEST_DOCKERFILE = 64 * 2 ** 20;
+const PLACE = 'the build context';
+
+/** The contexts of one build. Whatever was fetched or unpacked for it is gone when this is disposed. */
+export class BuildContexts implements Disposable {
+  readonly #store: Store;
+  readonly #progress: BuildProgress;
+  readonly #signal: AbortSignal | undefined;
+  readonly #keepGitDir: boolean;
+  readonly #held = new DisposableStack();
+  readonly #named: Map<string, Promise<ContextSource>> = new Map();
+
+  constructor(options: { store: Store; progress: BuildProgress; signal?: AbortSignal; keepGitDir: boolean }) {
+    this.#store = options.store;
+    this.#progress = options.progress;
+    this.#signal = options.signal;
+    this.#keepGitDir = options.keepGitDir;
+  }
+
+  /** The main context and the Dockerfile. Throws `BAD_CONTEXT`, `NO_DOCKERFILE`, and what fetching throws. */
+  async open({ context, file }: ContextOptions): Promise<{ source: ContextSource; dockerfile: DockerfileSource }> {
+    if (context === undefined) return { source: EMPTY_CONTEXT, dockerfile: readLocal(undefined, file) };
+    if (typeof context === 'string') {
+      if (isDirectory(context)) {
+        const dockerfile = readLocal(context, file);
+        return { source: directorySource(this.#store, context, readIgnore(context, file)), dockerfile };
+      }
+      const git = parseGitUrl(/^github\.com\//.test(context) ? `https://${context}` : context);
+      if (git !== undefined) {
+        const directory = await this.#clone({ ...git, keepGitDir: git.keepGitDir ?? this.#keepGitDir });
+        const source = privateSource(directory, PLACE);
+        return { source, dockerfile: readInside(source.open().root, file) };
+      }
+      if (!/^https?:\/\//.test(context)) throw badContext(context);
+    }
+    const arrived = await this.#receive(context, PLACE);
+    if (arrived.kind === 'tar') {
+      const source = fixedSource(this.#openTar(arrived), PLACE);
+      return { source, dockerfile: readInside(source.open().root, file) };
+    }
+    if (file !== undefined) throw twoDockerfiles(context);
+    return { source: EMPTY_CONTEXT, dockerfile: { name: 'Dockerfile', text: readText(arrived) } };
+  }
+
+  /** A named context's files; each place once. */
+  openNamed(place: string): Promise<ContextSource> {
+    let opened = this.#named.get(place);
+    if (opened === undefined) {
+      opened = this.#openNamed(place);
+      this.#named.set(place, opened);
+    }
+    return opened;
+  }
+
+  async #openNamed(place: string): Promise<ContextSource> {
+    const shown = `build context ${hideCredentials(place)}`;
+    if (isDirectory(place)) return directorySource(this.#store, place, readIgnore(place, undefined), shown);
+    const git = parseGitUrl(place);
+    if (git !== undefined) return privateSource(await this.#clone(git), shown);
+    if (!/^https?:\/\//.test(place)) throw badContext(place);
+    const arrived = await this.#receive(place, shown);
+    // As BuildKit: one file of this name, and no archive is unpacked.
+    return fixedSource(fileNode('context', arrived), shown);
+  }
+
+  #clone(source: GitSource): Promise<string> {
+    return this.#progress.step(`[internal] load git source ${hideCredentials(source.url)}`, async (step) => {
+      const { fetchGit } = await import('../system/git.ts');
+      const directory = this.#held.use(Ingest.create(this.#store, 'context')).path('files');
+      const { commit } = await fetchGit(source, directory, { signal: this.#signal });
+      step.note(`commit ${commit}`);
+      return { value: directory };
+    });
+  }
+
+  #receive(context: ContextInput, what: string): Promise<Arrived> {
+    const name = typeof context === 'string' ? `load remote ${what.replace(/^the /, '')}` : `load ${what.slice(4)}`;
+    return this.#progress.step(`[internal] ${name}`, async (step) => {
+      const ingest = this.#held.use(Ingest.create(this.#store, 'context'));
+      const unpack = what === PLACE;
+      return {
+        value: await receive(context, ingest.path('context'), { unpack, signal: this.#signal, note: step.note }),
+      };
+    });
+  }
+
+  #openTar({ path, size }: Arrived): SourceNode {
+    const fd = openSync(path, 'r');
+    this.#held.defer(() => closeSync(fd));
+    return readTarContext(fd, size);
+  }
+
+  [Symbol.dispose](): void {
+    this.#held.dispose();
+  }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+function badContext(context: string): ImagoError {
+  const there = existsSync(context);
+  return new ImagoError('BAD_CONTEXT', there ? 'the build context is no directory' : 'no such build context', {
+    path: resolve(context),
+    remedy: 'give a directory, a git or http URL, or - for a tar or a Dockerfile on standard input',
+  });
+}
+
+function twoDockerfiles(context: ContextInput): ImagoError {
+  const where = typeof context === 'string' ? 'the URL' : 'standard input';
+  return new ImagoError('BAD_USAGE', `there are two Dockerfiles: the one named, and what comes from ${where}`, {
+    want: 'a tar with the Dockerfile in it',
+    remedy: 'leave --file out',
+  });
+}
+
+/** The Dockerfile beside the user's files, in both spellings of its name. Throws `NO_DOCKERFILE`. */
+function readLocal(context: string | undefined, file: string | DockerfileSource | undefined): DockerfileSource {
+  if (typeof file === 'object') return file;
+  const path = file ?? join(context ?? '.', 'Dockerfile');
+  try {
+    return { name: basename(path), text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const lower = join(path, '..', 'dockerfile');
+    if (code === 'ENOENT' && basename(path) === 'Dockerfile' && existsSync(lower)) return readLocal(context, lower);
+    throw noDockerfile(path, code === 'ENOENT' ? 'there is none' : String(code), error);
+  }
+}
+
+/** The Dockerfile of a context that is not the user's directory; symlinks do not lead out of it. */
+function readInside(root: SourceNode, file: string | DockerfileSource | undefined): DockerfileSource {
+  if (typeof file === 'object') return file;
+  for (const path of file === undefined ? ['Dockerfile', 'dockerfile'] : [file]) {
+    const node = findSource(root, byteString(path), true);
+    if (node?.type !== 'file') continue;
+    if (node.size > LARGEST_DOCKERFILE) throw noDockerfile(path, 'it is too large');
+    return { name: basename(path), text: readSource(node).toString() };
+  }
+  throw noDockerfile(file ?? 'Dockerfile', `there is none in ${PLACE}`);
+}
+
+function readText({ path, size }: Arrived): string {
+  if (size > LARGEST_DOCKERFILE) throw noDockerfile('-', 'it is too large');
+  return readFileSync(path, 'utf8');
+}
+
+function noDockerfile(path: string, problem: string, cause?: unknown): ImagoError {
+  return new ImagoError('NO_DOCKERFILE', `cannot read the Dockerfile: ${problem}`, {
+    path,
+    remedy: problem.startsWith('there is none') ? 'name it with -f, or build in its directory' : undefined,
+    cause,
+  });
+}
+
+/**
+ * `NAME.dockerignore` beside the Dockerfile NAME wins over the context's own. As with BuildKit only directories of the
+ * user's have one: a tar or a repository has what is meant to be there.
+ */
+function readIgnore(context: string, file: string | DockerfileSource | undefined): string[] {
+  const own = typeof file === 'object' ? undefined : `${file ?? join(context, 'Dockerfile')}.dockerignore`;
+  const path = [own, join(context, '.dockerignore')].find(
+    (candidate) => candidate !== undefined && existsSync(candidate),
+  );
+  return path === undefined ? [] : parseIgnoreFile(readFileSync(path, 'utf8'));
+}
