@@ -399,8 +399,6 @@ describe('errors', () => {
       /line 2: variable expansion is not supported for --from/,
     ],
     ['an empty base', 'ARG b\nFROM $b', {}, /line 2: base name \(\$b\) should not be blank/],
-    ['another platform', 'FROM --platform=linux/s390x scratch', {}, /cannot build for another platform/],
-    ['another platform for all', 'FROM scratch', { platform: 'windows/amd64' }, /cannot build for another platform/],
     ['a bad name', 'FROM scratch', { tags: ['UPPER'] }, /must be lowercase/],
     ['no context', 'FROM scratch', { context: '/nowhere/at/all' }, /no such build context/],
     [
