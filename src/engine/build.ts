@@ -14,6 +14,7 @@ import { familiarReference, formatReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
+import { BuildCaches } from './build-cache.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
 import { writeIndex } from './build-index.ts';
 import { checkRunnable, readPlatforms } from './build-platforms.ts';
@@ -38,6 +39,10 @@ export interface BuildOptions {
   platform?: string | readonly string[];
   network?: RunNetwork;
   noCache?: boolean;
+  /** Caches to look into, as `--cache-from` names them; they need not be there. */
+  cacheFrom?: readonly string[];
+  /** Where the build's cache goes, as `--cache-to` says it. */
+  cacheTo?: readonly string[];
   /** For RUN --mount=type=secret, by ID. */
   secrets?: Readonly<Record<string, SecretSource>>;
   /** For RUN --mount=type=ssh, by ID. */
@@ -94,6 +99,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   // A base's triggers may need further bases.
   while (await bases.fetchWanted()) plans = planAll();
   warnOfContexts(named, progress);
+  const { cacheFrom: from, cacheTo: to, noCache = false } = options;
+  using caches = await BuildCaches.open({ store, lease, from, to, noCache, progress, signal });
   const drafts = await solvePlans(plans, {
     store,
     lease,
@@ -101,7 +108,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     openNamed: (place) => contexts.openNamed(place),
     checkRunnable: (platform) => checkRunnable(platform, host),
     buildArgs,
-    noCache: options.noCache ?? false,
+    noCache,
+    cache: caches.cache,
     network: options.network ?? 'host',
     epoch: options.epoch,
     allow: options.allow ?? [],
@@ -111,10 +119,10 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     progress,
     signal,
   });
-  return progress.step('exporting to image', async (step) => {
+  const built = await progress.step('exporting to image', async (step) => {
     const images = drafts.map((draft, i) => ({
       platform: platforms[i]!,
-      ...writeImage(store, lease, withLabels(draft, options.labels ?? {})),
+      ...writeImage(store, lease, caches.withInline(withLabels(draft, options.labels ?? {}))),
     }));
     for (const { id } of images) step.note(`writing image ${id}`);
     const descriptor = images.length === 1 ? images[0]!.descriptor : writeIndex(store, lease, images);
@@ -126,6 +134,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     if (references.length === 0) keepUntagged(store, descriptor);
     return { value: { id, descriptor, references: references.map(familiarReference), platforms: images } };
   });
+  await caches.export(drafts);
+  return built;
 }
 
 function withLabels(draft: ImageDraft, labels: Readonly<Record<string, string>>): ImageDraft {
