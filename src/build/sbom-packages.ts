@@ -50,7 +50,8 @@ export async function findPackages(files: ImageFiles): Promise<Found> {
   apkPackages(files, distribution, found);
   await rpmPackages(files, distribution, found);
   languagePackages(files, found);
-  const unique = new Map(found.packages.map((item) => [`${item.purl}\0${item.origin}`, item]));
+  const whole = found.packages.filter(({ name, version }) => name !== '' && version !== '');
+  const unique = new Map(whole.map((item) => [`${item.purl}\0${item.origin}`, item]));
   const packages = [...unique.values()].sort((a, b) => compare(a.purl, b.purl) || compare(a.origin, b.origin));
   return { packages, unread: found.unread };
 }

@@ -59,9 +59,12 @@ export interface OutputRequest {
 }
 
 export interface OutputResult {
-  /** Digest of the config, or of the index where there is one. Of a result that is files alone, nothing has it. */
+  /** Of one platform the config's digest, of several the index's. Of a result that is files alone, nothing has it. */
   id: Digest;
+  /** What the names stand for. */
   descriptor: Descriptor;
+  /** Each one's image, in the order asked for. */
+  platforms: { platform: Platform; id: Digest; descriptor: Descriptor }[];
   /** As people type them. */
   references: string[];
   /** Keys and values as in docker buildx's metadata file. */
@@ -351,6 +354,16 @@ class OutputWriter {
       const suffix = composed.images.length === 1 ? '' : `/${formatPlatform(image.platform)}`;
       metadata[`buildx.build.provenance${suffix}`] = JSON.parse(Buffer.from(encodeJson(value)).toString());
     }
-    return { id: single ? id : descriptor.digest, descriptor, references: names.map(familiarReference), metadata };
+    return {
+      id: composed.images.length === 1 ? id : descriptor.digest,
+      descriptor,
+      references: names.map(familiarReference),
+      platforms: composed.images.map((image) => ({
+        platform: image.platform,
+        id: image.id,
+        descriptor: image.manifest,
+      })),
+      metadata,
+    };
   }
 }
