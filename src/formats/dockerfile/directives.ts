@@ -14,8 +14,9 @@ export function readDirective(line: string, sign = '#'): { name: DirectiveName; 
   if (!line.startsWith(sign)) return undefined;
   const body = line.slice(sign.length).trim();
   const match = /^([a-zA-Z][a-zA-Z0-9]*)\s*=/.exec(body);
-  const name = match?.[1]!.toLowerCase() ?? '';
-  const value = body.slice(match?.[0].length ?? 0).trim();
+  if (match === null) return undefined;
+  const name = match[1]!.toLowerCase();
+  const value = body.slice(match[0].length).trim();
   return NAMES.has(name) && value !== '' ? { name: name as DirectiveName, value } : undefined;
 }
 

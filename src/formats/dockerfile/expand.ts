@@ -17,6 +17,23 @@ export interface ExpandOptions {
   keepUnset?: boolean;
 }
 
+/** A word that cannot be expanded, and what in it is wrong. */
+export class SubstitutionError extends ImagoError {
+  override readonly name: string = 'SubstitutionError';
+  readonly word: string;
+  /** Offset and length in `word`. */
+  readonly at: number;
+  readonly length: number;
+
+  constructor(word: string, problem: SyntaxProblem) {
+    const shown = word.length > LONGEST_SHOWN ? `${word.slice(0, LONGEST_SHOWN)}…` : word;
+    super('BAD_SUBSTITUTION', `failed to process ${JSON.stringify(shown)}: ${problem.message}`);
+    this.word = word;
+    this.at = problem.at ?? 0;
+    this.length = problem.length;
+  }
+}
+
 /**
  * Expands variables and removes quotes and escapes, as the Dockerfile reference (§Environment replacement) says and
  * BuildKit does: `$x`, `${x}`, `:-` `-` `:+` `+` `:?` `?` `#` `##` `%` `%%` `/` `//`. Spaces stay.
@@ -37,6 +54,9 @@ const LETTER = /[\p{L}\p{Nd}_]/u;
 const SPECIAL_PARAMETERS = '@*#?-$!0';
 /** Characters: `ENV A=$A$A` again and again doubles its value each time. */
 const LONGEST = 2 ** 22;
+const LONGEST_SHOWN = 200;
+/** `${a:-${a:-${a:-…`: more than anybody writes, less than the call stack holds. */
+const DEEPEST = 200;
 const TOO_LONG = `the value is longer than ${LONGEST} characters`;
 
 /** Collects the split words: characters from quotes and escapes never split. */
@@ -72,6 +92,7 @@ class Expander {
   readonly #options: ExpandOptions;
   readonly #escape: string;
   #at = 0;
+  #depth = 0;
   #rawEscapes: boolean;
 
   constructor(source: string, lookup: Lookup, options: ExpandOptions) {
@@ -87,7 +108,7 @@ class Expander {
       return this.#until(undefined, this.#rawEscapes);
     } catch (error) {
       if (!(error instanceof SyntaxProblem)) throw error;
-      throw new ImagoError('BAD_SUBSTITUTION', `failed to process ${JSON.stringify(this.#source)}: ${error.message}`);
+      throw new SubstitutionError(this.#source, error);
     }
   }
 
@@ -113,11 +134,11 @@ class Expander {
         return { text, words: words.end() };
       }
       if (c === '$') {
-        const value = this.#dollar();
+        const value = this.#located(() => this.#dollar());
         text += value;
         words.add(value);
       } else if ((c === "'" || c === '"') && this.#options.ignoreQuotes !== true) {
-        const value = c === "'" ? this.#singleQuoted() : this.#doubleQuoted();
+        const value = this.#located(() => (c === "'" ? this.#singleQuoted() : this.#doubleQuoted()));
         text += value;
         words.addRaw(value);
       } else if (c === '<') {
@@ -139,6 +160,23 @@ class Expander {
     this.#rawEscapes = outer;
     if (stop !== undefined) throw new SyntaxProblem(`unexpected end of statement while looking for matching ${stop}`);
     return { text, words: words.end() };
+  }
+
+  /** The innermost reference or quote that something is wrong with is what the error is about. */
+  #located(read: () => string): string {
+    const start = this.#at;
+    try {
+      if (++this.#depth > DEEPEST) throw new SyntaxProblem(`more than ${DEEPEST} substitutions in each other`);
+      return read();
+    } catch (error) {
+      if (error instanceof SyntaxProblem && error.at === undefined) {
+        error.at = start;
+        error.length = Math.max(1, Math.min(this.#at, this.#source.length) - start);
+      }
+      throw error;
+    } finally {
+      this.#depth--;
+    }
   }
 
   /** `<<` keeps the spaces after it, so that a heredoc's word stays one word. */
@@ -173,7 +211,7 @@ class Expander {
       if (c === undefined)
         throw new SyntaxProblem('unexpected end of statement while looking for matching double-quote');
       if (c === '$') {
-        text += this.#dollar();
+        text += this.#located(() => this.#dollar());
         continue;
       }
       this.#at++;
@@ -297,4 +335,7 @@ class Expander {
   }
 }
 
-class SyntaxProblem extends Error {}
+class SyntaxProblem extends Error {
+  at: number | undefined;
+  length = 1;
+}

@@ -1,4 +1,4 @@
-import { expandWords } from './expand.ts';
+import { expandWords, SubstitutionError } from './expand.ts';
 
 /** A here-document of RUN, COPY or ADD: `<<NAME`, `<<-NAME`, `<<"NAME"`, `3<<NAME`. */
 export interface Heredoc {
@@ -12,18 +12,25 @@ export interface Heredoc {
   content: string;
 }
 
-const HEREDOC = /^(\d*)<<(-?)\s*([^<]*)$/;
+const HEREDOC = /^\d*<<(-?)/;
 const unset = (): undefined => undefined;
 
 /** The heredoc that a word announces, its content still empty; undefined where the word announces none. */
 export function parseHeredocWord(word: string): Heredoc | undefined {
   const match = HEREDOC.exec(word);
-  if (match === null || match[3] === '') return undefined;
-  const plain = expandWords(match[3]!, unset, { keepUnset: true });
-  if (plain.length !== 1) return undefined;
-  const raw = expandWords(match[3]!, unset, { keepUnset: true, rawQuotes: true });
-  const name = plain[0]!;
-  return { name, expand: countQuotes(name) === countQuotes(raw[0]!), chomp: match[2] === '-', content: '' };
+  const end = match === null ? '' : word.slice(match[0].length).trimStart();
+  if (end === '' || end.includes('<')) return undefined;
+  try {
+    const plain = expandWords(end, unset, { keepUnset: true });
+    if (plain.length !== 1) return undefined;
+    const raw = expandWords(end, unset, { keepUnset: true, rawQuotes: true });
+    const name = plain[0]!;
+    return { name, expand: countQuotes(name) === countQuotes(raw[0]!), chomp: match![1] === '-', content: '' };
+  } catch (error) {
+    // A quote that is not closed in this word.
+    if (error instanceof SubstitutionError) return undefined;
+    throw error;
+  }
 }
 
 /** All heredocs that an instruction announces, in order. */
@@ -34,7 +41,7 @@ export function findHeredocs(line: string): Heredoc[] {
   } catch {
     return [];
   }
-  return words.map(parseHeredocWord).filter((doc) => doc !== undefined);
+  return words.map((word) => parseHeredocWord(word)).filter((doc) => doc !== undefined);
 }
 
 export function chompTabs(content: string): string {

@@ -115,8 +115,7 @@ class LineReader {
       text += part.slice(0, cut);
     }
     const at = { line: startLine, endLine: this.#at };
-    // A lone continuation at the end of the file.
-    if (text.trim() === '') return;
+    if (text.trim() === '') throw new DockerfileError('nothing but a continued line: wanted an instruction', at);
     checkCharacters(text, at, segments);
     const instruction = parseRaw(text, this.result.escape, at, { comments, segments });
     instruction.emptyLine = emptyLine;
