@@ -1,23 +1,24 @@
 import { type ExpandOptions, expandWord } from '../formats/dockerfile/expand.ts';
 import { parseHeredocWord, summarizeHeredoc } from '../formats/dockerfile/heredoc.ts';
 import type { StageInstruction } from '../formats/dockerfile/instruction.ts';
+import { formatPlatform } from '../oci/platform.ts';
 import type { BuildPlan, PlannedStage } from './plan.ts';
 import type { StageState } from './state.ts';
 
 const COUNTED = new Set(['RUN', 'COPY', 'ADD', 'WORKDIR']);
 
-/** '[2/4] RUN make', with the stage's name where there are several stages: as BuildKit numbers them. */
+/** `[2/4] RUN make`, with the stage's name where there are several, and the platform: as BuildKit numbers them. */
 export class StepNames {
   readonly #prefix: string;
   readonly #total: number;
   #count = 0;
 
-  constructor(stage: PlannedStage, plan: BuildPlan) {
-    const several = plan.stages.length > 1;
-    const name = stage.name ?? (several ? `stage-${stage.index}` : undefined);
-    this.#prefix = name === undefined ? '' : `${name} `;
-    const own = stage.steps.filter(({ instruction }) => COUNTED.has(instruction.name)).length;
-    this.#total = own + (stage.base.kind === 'image' ? 1 : 0);
+  /** `several`: images for more than one platform are built. */
+  constructor(stage: PlannedStage, plan: BuildPlan, several: boolean) {
+    const name = stage.name ?? (plan.stages.length > 1 ? `stage-${stage.index}` : undefined);
+    const words = [...(several ? [formatPlatform(stage.platform)] : []), ...(name === undefined ? [] : [name])];
+    this.#prefix = words.map((word) => `${word} `).join('');
+    this.#total = countSteps(stage);
   }
 
   next(text: string, trigger = false): string {
@@ -25,6 +26,12 @@ export class StepNames {
     const number = String(this.#count).padStart(String(this.#total).length);
     return `[${this.#prefix}${number}/${this.#total}] ${trigger ? 'ONBUILD ' : ''}${text}`;
   }
+}
+
+/** Those that have a number. */
+export function countSteps({ base, steps }: PlannedStage): number {
+  const own = steps.filter(({ instruction }) => COUNTED.has(instruction.name)).length;
+  return own + (base.kind === 'image' || base.kind === 'files' ? 1 : 0);
 }
 
 /** The instruction as written, with the variables that are set. */

@@ -6,7 +6,7 @@ import type { FromInstruction, RunInstruction, ValueInstruction } from '../forma
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
 import type { Image } from '../image/image.ts';
-import type { Platform } from '../oci/platform.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
@@ -22,7 +22,7 @@ import { locateError } from './errors.ts';
 import type { BuildProgress, StepProgress } from './events.ts';
 import { ImageFiles } from './image-source.ts';
 import { RunMounts } from './mounts.ts';
-import { describeStep, StepNames } from './names.ts';
+import { countSteps, describeStep, StepNames } from './names.ts';
 import type { BuildPlan, Origin, PlannedStage, PlannedStep } from './plan.ts';
 import {
   type Entitlement,
@@ -87,9 +87,15 @@ export async function solvePlans(
 ): Promise<ImageDraft[]> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const common: Common = { shared: new SharedSteps(), gate: new Gate(COPIES_AT_ONCE), context: undefined };
+  const common: Common = {
+    shared: new SharedSteps(),
+    gate: new Gate(COPIES_AT_ONCE),
+    context: undefined,
+    several: plans.length > 1,
+  };
   using solvers = new DisposableStack();
   const all = plans.map((plan) => solvers.use(new Solver({ ...options, plan, signal }, common)));
+  options.progress.plan(plans.flatMap(({ stages }) => stages).reduce((sum, stage) => sum + countSteps(stage), 0));
   let failure: { error: unknown } | undefined;
   // All of them, so that nothing is being written any more when the lease ends.
   await Promise.all(
@@ -112,6 +118,7 @@ export async function solvePlans(
 interface Common {
   readonly shared: SharedSteps;
   readonly gate: Gate;
+  readonly several: boolean;
   context: CopyOrigin | undefined;
 }
 
@@ -148,7 +155,7 @@ class Solver implements Disposable {
   }
 
   async #solveStage(stage: PlannedStage): Promise<StageState> {
-    const names = new StepNames(stage, this.#options.plan);
+    const names = new StepNames(stage, this.#options.plan, this.#common.several);
     let state = await this.#base(stage, names);
     const files = this.#files(diffIds(state));
     for (const step of stage.steps) {
@@ -181,16 +188,18 @@ class Solver implements Disposable {
       const state = this.#scratch(platform);
       return this.#layerStep(state, step, this.#files([]), names);
     }
-    return this.#options.progress.step(names.next(`FROM ${base.reference}`), async () => {
+    const work = async ({ number }: StepProgress): Promise<StepValue> => {
       try {
         const image = await this.#options.resolveImage(base.reference, platform, from);
         const { OnBuild: _, ...rest } = image.config.config ?? {};
         const draft = draftOf(image);
-        return { value: this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created) };
+        const state = this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created);
+        return { cached: false, value: { ...state, step: number } };
       } catch (error) {
         throw locateError(error, from, from.source);
       }
-    });
+    };
+    return this.#options.progress.step(names.next(`FROM ${base.reference}`), work, { planned: true });
   }
 
   #scratch(platform: Platform): StageState {
@@ -208,7 +217,10 @@ class Solver implements Disposable {
   async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
     const { instruction } = step;
     // Before the step begins: a stage that it copies from may have to be built.
-    for (const from of [step.from, ...(step.mounts ?? [])]) if (from?.kind === 'stage') await this.solve(from.stage);
+    const inputs = [state.step];
+    for (const from of [step.from, ...(step.mounts ?? [])]) {
+      if (from?.kind === 'stage') inputs.push((await this.solve(from.stage)).step);
+    }
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
     const { gate } = this.#common;
     const enter: Gate['pass'] = instruction.name === 'RUN' ? (work) => work() : (work) => gate.pass(work);
@@ -234,7 +246,11 @@ class Solver implements Disposable {
         throw locateError(error, instruction, name);
       }
     };
-    return enter(() => this.#options.progress.step(name, work));
+    const numbered = async (progress: StepProgress): Promise<StepValue> => {
+      const { cached, value } = await work(progress);
+      return { cached, value: { ...value, step: progress.number } };
+    };
+    return enter(() => this.#options.progress.step(name, numbered, { inputs, planned: true }));
   }
 
   /** Done once for all stages and platforms; for all but the first it is as if the cache had had it. */
@@ -251,7 +267,7 @@ class Solver implements Disposable {
     progress: StepProgress,
     name: string,
   ): Promise<StepValue> {
-    const { network, buildArgs, noCache, run, lease, signal, allow, runSettings } = this.#options;
+    const { network, buildArgs, allow, runSettings } = this.#options;
     const { args, network: own, scripts, insecure } = prepareRun(state, instruction, network, allow);
     const expand = this.#expander(state).word;
     const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
@@ -263,26 +279,55 @@ class Solver implements Disposable {
     const env = [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || isOwn(state, key));
     const { User, WorkingDir } = runConfig(state);
     const more = runKey(insecure, runSettings, mounts);
-    const key = stepKey(['RUN', diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts, ...more]);
-    const known = !noCache && (!mounts.hasInputs || this.#cache.has(key));
+    const platform = formatPlatform(state.draft.config);
+    const fields = ['RUN', platform, diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts, ...more];
+    const key = stepKey(fields);
+    const also = { secretVariables: mounts.variables, insecure, settings: runSettings };
+    const execute = async (): Promise<LayerStep> => {
+      const known = await this.#cachedRun(key, mounts);
+      if (known !== undefined) return known;
+      this.#options.checkRunnable(state.draft.config);
+      const agents = mounts.env.filter(([name]) => !state.env.has(name));
+      const words = [...env, ...proxies, ...agents].map(([key, value]) => `${key}=${value}`);
+      const request = { args, env: words, network: own, scripts, ...also, mounts: await mounts.take() };
+      const at = { line: instruction.line, endLine: instruction.endLine, step: name };
+      const layer = await this.#executeRun(request, state, files, progress, at);
+      const result = { layer, created: timeText(this.#time) };
+      this.#cache.set(key, mounts.inputs(), result);
+      return { ...result, cached: false };
+    };
+    // At the same place of the same chain of steps: elsewhere a RUN that changes nothing may be meant to run again.
+    const place = [state.draft.config.history?.length, key, mounts.hasInputs ? await this.#identities(origins) : []];
+    return this.#withLayer(state, await this.#once(place, execute), runHistory(state, args));
+  }
+
+  async #cachedRun(key: string, mounts: RunMounts): Promise<LayerStep | undefined> {
+    const known = !this.#options.noCache && (!mounts.hasInputs || this.#cache.has(key));
     const hit = known ? await this.#cache.find(key, mounts.inputs()) : undefined;
-    if (hit !== undefined) return this.#withLayer(state, { ...hit, cached: true }, runHistory(state, args));
-    const taken = await mounts.take();
-    const agents = mounts.env.filter(([name]) => !state.env.has(name));
-    const words = [...env, ...proxies, ...agents].map(([key, value]) => `${key}=${value}`);
+    return hit && { ...hit, cached: true };
+  }
+
+  #identities(origins: readonly (Origin | undefined)[]): Promise<unknown[]> {
+    return Promise.all(origins.map(async (origin) => originNumber(await this.#origin(origin))));
+  }
+
+  async #executeRun(
+    request: Omit<Parameters<typeof executeRun>[1], 'diffIds' | 'lower' | 'lease' | 'signal'>,
+    state: StageState,
+    files: ImageFiles,
+    progress: StepProgress,
+    at: { line: number; endLine: number; step: string },
+  ): Promise<Digest | null> {
+    const { run, lease, signal } = this.#options;
     const lower = (path: ByteString): 'directory' | 'other' | undefined => {
       const type = lookup(files.tree, path, { links: 'none' })?.type;
       return type === undefined || type === 'directory' ? type : 'other';
     };
-    const also = { mounts: taken, secretVariables: mounts.variables, insecure, settings: runSettings };
-    const request = { diffIds: diffIds(state), args, env: words, network: own, scripts, ...also, lower, lease, signal };
-    const at = { line: instruction.line, endLine: instruction.endLine, step: name };
-    const layer = await executeRun(run, request, state, progress, at);
+    const whole = { ...request, diffIds: diffIds(state), lower, lease, signal };
+    const layer = await executeRun(run, whole, state, progress, at);
     // It may have taken long: what people changed meanwhile is looked at anew.
     this.#common.context = undefined;
-    const result = { layer: layer?.diffId ?? null, created: timeText(this.#time) };
-    this.#cache.set(key, mounts.inputs(), result);
-    return this.#withLayer(state, { ...result, cached: false }, runHistory(state, args));
+    return layer?.diffId ?? null;
   }
 
   async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {

@@ -22,6 +22,8 @@ export interface StageState {
   readonly cmdSet: boolean;
   /** Characters of the history so far. */
   readonly told?: number;
+  /** What the progress calls the step that its newest layer comes from. */
+  readonly step?: number;
 }
 
 export function runConfig(state: StageState): RunConfig {
