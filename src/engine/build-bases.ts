@@ -2,7 +2,6 @@ import { OCI_LAYOUT, parseLayoutReference } from '../build/context-names.ts';
 import type { BuildProgress, StepProgress } from '../build/events.ts';
 import { missingBase } from '../build/solve.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
-import { formatSize } from '../core/sizes.ts';
 import { type Image, readImage } from '../image/image.ts';
 import { resolveImage } from '../image/resolve.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -149,7 +148,9 @@ function mayFetch(error: unknown): error is ImagoError {
 }
 
 function noteEvent(step: StepProgress, event: PullEvent): void {
-  if (event.type === 'layer' && event.status === 'downloaded') {
-    step.note(`${event.digest} ${formatSize(event.total ?? 0)}`);
-  } else if (event.type === 'done') step.note(`resolved ${event.reference} to ${event.digest}`);
+  if (event.type === 'done') step.note(`resolved ${event.reference} to ${event.digest}`);
+  if (event.type !== 'layer') return;
+  const { digest, status, done = 0, total } = event;
+  if (status === 'downloading') step.status(digest, { current: done, total });
+  else if (status === 'downloaded') step.status(digest, { current: total ?? done, total, finished: true });
 }
