@@ -1,8 +1,7 @@
 import { ImagoError } from '../core/errors.ts';
 import { nearest } from '../core/suggest.ts';
 import type { BuildOptions } from '../engine/build.ts';
-import { splitFields } from '../formats/dockerfile/mount.ts';
-import { parseMemory } from '../runtime/resources.ts';
+import { parseByteCount, splitFields } from '../formats/dockerfile/mount.ts';
 import type { OptionSpec, OptionValues } from './command.ts';
 
 /** The flags of `build` that are about what a RUN is given. */
@@ -46,7 +45,7 @@ export function readBuildRunOptions(options: OptionValues): RunOptions {
     allow: list('allow').map(parseEntitlement),
     runSettings: {
       extraHosts: list('add-host').map(parseHost),
-      ...(shm === undefined ? {} : { shmSize: parseMemory(shm) }),
+      shmSize: shm === undefined ? undefined : parseShmSize(shm),
       ulimits: list('ulimit').map(parseUlimit),
       cgroupParent: options['cgroup-parent'] as string | undefined,
     },
@@ -62,7 +61,7 @@ function parseSecret(text: string): [id: string, source: Secret] {
   for (const field of fieldsOf('secret', text)) {
     const equals = field.indexOf('=');
     const key = equals < 0 ? field : field.slice(0, equals).toLowerCase();
-    if (equals < 0) throw bad('secret', text, 'id=NAME,src=FILE', `'${field}' must be a key=value pair`);
+    if (equals < 0) throw bad('secret', text, 'id=NAME,src=FILE', 'a field is no key=value pair');
     if (!keys.includes(key)) {
       const near = nearest(key, keys);
       throw bad('secret', text, keys.join(', '), `unexpected key '${key}'${near ? ` (did you mean ${near}?)` : ''}`);
@@ -92,6 +91,12 @@ function parseSsh(text: string): [id: string, paths: string[]] {
 function parseEntitlement(text: string): 'network.host' | 'security.insecure' {
   if (text === 'network.host' || text === 'security.insecure') return text;
   throw bad('allow', text, 'security.insecure or network.host');
+}
+
+function parseShmSize(text: string): number {
+  const size = parseByteCount(text);
+  if (size !== undefined && size > 0) return size;
+  throw bad('shm-size', text, "a size, as '256m'");
 }
 
 /** Docker's `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or without. */
@@ -127,5 +132,7 @@ function fieldsOf(option: string, text: string): string[] {
 
 function bad(option: string, got: string, want: string, problem?: string): ImagoError {
   const summary = `invalid value of --${option}${problem === undefined ? '' : `: ${problem}`}`;
-  return new ImagoError('BAD_FLAG_VALUE', summary, { want, got, exitCode: 125 });
+  // What was meant to be a secret's place may be the secret.
+  const shown = option === 'secret' ? {} : { got };
+  return new ImagoError('BAD_FLAG_VALUE', summary, { want, ...shown, exitCode: 125 });
 }

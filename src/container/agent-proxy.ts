@@ -25,7 +25,9 @@ export async function startAgentProxy(
       open.add(socket);
       socket.on('close', () => open.delete(socket));
       // One that breaks takes the other with it.
-      socket.on('error', () => both.forEach((other) => other.destroy()));
+      socket.on('error', () => {
+        for (const other of both) other.destroy();
+      });
     }
     client.pipe(upstream).pipe(client);
   });

@@ -84,8 +84,8 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     if (stepMounts.length > 0 || secret) enterPrivateNamespace();
     if (secret) {
       hideDirectory(bundle);
-      // One that sees the records.
-      reapers.push(startReaper({ runtime, stateRoot: states, id, paths: [] }));
+      // One that sees the records. The other waits for it: what it removes takes the mount with it in here, too.
+      reapers.push(startReaper({ runtime, stateRoot: states, id, paths: [] }, reapers[0]));
     }
     await sources.add(stepMounts);
     const mountPoints = sources.points;

@@ -12,7 +12,14 @@ export type AgentSource = readonly string[];
  * Holds the keys in an agent until the pipe on its input is closed, however the holder of its other end ends.
  * $1 directory of the socket, the rest keys.
  */
-const HOLD_KEYS = 'dir=$1; shift; ssh-add -q -- "$@" < /dev/null 2>&1 && echo ready; read -r _; rm -rf -- "$dir"';
+const HOLD_KEYS = `
+dir=$1
+shift
+ssh-add -q -- "$@" < /dev/null 2>&1 && echo +ready || { echo; echo +failed; }
+read -r _
+kill "$SSH_AGENT_PID"
+rm -rf -- "$dir"
+`;
 
 /** The SSH agents that a build's steps may speak to, each found or started when a step first asks for it. */
 export class BuildAgents implements AsyncDisposable {
@@ -87,16 +94,15 @@ export class BuildAgents implements AsyncDisposable {
       child.once('close', () => resolve(false));
       child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         said += text;
-        if (said.includes('ready\n')) resolve(true);
-        // Without the word it is what ssh-add says before it gives up.
-        else if (/\n$/.test(said)) setTimeout(() => resolve(false), 500).unref();
+        if (/^\+(ready|failed)$/m.test(said)) resolve(/^\+ready$/m.test(said));
       });
       setTimeout(() => resolve(false), 10_000).unref();
     });
     if (ready) return socket;
+    child.stdin!.end();
     rmSync(directory, { recursive: true, force: true });
     throw new ImagoError('BAD_SSH', `cannot load the keys of ${id}`, {
-      got: said.trim().split('\n')[0] || 'no answer of ssh-agent',
+      got: said.split('\n').find((line) => line !== '' && !line.startsWith('+')) ?? 'no word of ssh-add',
       remedy: 'keys with a passphrase belong into an agent: --ssh default forwards yours',
     });
   }

@@ -21,6 +21,8 @@ export interface Reaper {
   handOver(): void;
   /** Closes this process's end: it reaps as soon as nobody else holds on. Idempotent. */
   release(): void;
+  /** What it waits for the end of. */
+  readonly descriptor: number;
 }
 
 /**
@@ -48,14 +50,21 @@ exec rm -rf -- "$@"
 
 /**
  * Starts a shell that cleans up after this process however it ends, kill -9 included, so that nobody need wait for
- * the container just to tidy up. To be called before the process has mounts of its own.
+ * the container just to tidy up. To be called before the process has mounts of its own, or else without paths.
+ * `next` is another reaper that waits until this one is done.
  */
-export function startReaper(remains: Remains): Reaper {
+export function startReaper(remains: Remains, next?: Reaper): Reaper {
   const pipe = makePipe();
   try {
     const { runtime, stateRoot, id, paths } = remains;
     const args = ['sh', '-c', SCRIPT, 'imago-reaper', runtime.path, stateRoot, id, remains.nameFile ?? '', ...paths];
-    spawnDetached('/bin/sh', args, ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'], pipe.read);
+    spawnDetached(
+      '/bin/sh',
+      args,
+      ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+      pipe.read,
+      next?.descriptor,
+    );
   } catch (error) {
     closeSync(pipe.write);
     throw error;
@@ -64,6 +73,7 @@ export function startReaper(remains: Remains): Reaper {
   }
   let open = true;
   return {
+    descriptor: pipe.write,
     handOver: () => {
       inheritableCopy(pipe.write);
     },

@@ -14,6 +14,8 @@ const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSID = 0x80;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
+/** Above those that shells' scripts use by number. */
+const HELD = 10;
 
 /** A process that cannot be mistaken for a later one with its number. */
 export interface ProcessIdentity {
@@ -59,9 +61,9 @@ export function replaceDescriptor(fd: number, target: number, inherited: boolean
 
 /**
  * Starts a program in a session of its own, `stdin` as its input and nothing as its output, and does not wait for it.
- * A tenth of what node:child_process costs a short command.
+ * A tenth of what node:child_process costs a short command. `held` is a descriptor that it keeps open.
  */
-export function spawnDetached(file: string, args: string[], env: string[], stdin: number): number {
+export function spawnDetached(file: string, args: string[], env: string[], stdin: number, held?: number): number {
   reapEnded();
   // Larger than any libc has them: posix_spawnattr_t is 336 bytes, posix_spawn_file_actions_t 80.
   const attributes = Buffer.alloc(512);
@@ -79,6 +81,7 @@ export function spawnDetached(file: string, args: string[], env: string[], stdin
     run('posix_spawnattr_setsigdefault', ['void *', 'void *'], attributes, signalSet([SIGPIPE, SIGXFSZ]));
     const dup2 = ['void *', 'int', 'int'];
     run('posix_spawn_file_actions_adddup2', dup2, actions, stdin, 0);
+    if (held !== undefined) run('posix_spawn_file_actions_adddup2', dup2, actions, held, HELD);
     const open = ['void *', 'int', 'str', 'int', 'uint'];
     run('posix_spawn_file_actions_addopen', open, actions, 1, '/dev/null', O_RDWR, 0);
     run('posix_spawn_file_actions_adddup2', dup2, actions, 1, 2);

@@ -23,8 +23,8 @@ const cases: MountCase[] = [
   {
     name: 'bind: the context, read-only, no trace',
     dockerfile:
-      'FROM base\nRUN --mount=target=/ctx/deep cat /ctx/deep/a.txt /ctx/deep/d/sub/y; touch /ctx/deep/z || touch /ok',
-    output: /* cat */ 'oney' + 'touch: /ctx/deep/z: Read-only file system\n',
+      'FROM base\nRUN --mount=target=/ctx/deep cat /ctx/deep/a.txt /ctx/deep/d/sub/y; touch /ctx/deep/z 2>/dev/null || touch /ok',
+    output: 'oney',
     added: ['ok'],
   },
   {
@@ -111,8 +111,9 @@ const cases: MountCase[] = [
   },
   {
     name: 'tmpfs: written and gone',
-    dockerfile: 'FROM base\nRUN --mount=type=tmpfs,target=/t touch /t/f && ls /t\nRUN ls -d /t || echo gone',
-    output: 'f\nls: /t: No such file or directory\ngone\n',
+    dockerfile:
+      'FROM base\nRUN --mount=type=tmpfs,target=/t touch /t/f && ls /t\nRUN ls -d /t 2>/dev/null || echo gone',
+    output: 'f\ngone\n',
     added: [],
   },
   {
@@ -141,8 +142,8 @@ const cases: MountCase[] = [
   },
   {
     name: 'cache: read-only',
-    dockerfile: 'FROM base\nRUN --mount=type=cache,target=/c,ro touch /c/f || echo refused',
-    output: 'touch: /c/f: Read-only file system\nrefused\n',
+    dockerfile: 'FROM base\nRUN --mount=type=cache,target=/c,ro touch /c/f 2>/dev/null || echo refused',
+    output: 'refused\n',
   },
   {
     name: 'cache: starts with what a stage has',
@@ -232,7 +233,7 @@ describe('RUN --mount', { skip: whyNoRun() }, () => {
     ['an unknown type', 'RUN --mount=type=tmp true', /unsupported mount type "tmp" \(did you mean tmpfs\?\)/],
     ['a variable in from', 'ARG s\nRUN --mount=from=$s,target=/t true', /'from' doesn't support variable expansion/],
     ['the root as target', 'RUN --mount=target=/ true', /invalid mount target "\/"/],
-    ['a source that is not there', 'RUN --mount=source=no,target=/t true', /"no" not found in the build context/],
+    ['a source that is not there', 'RUN --mount=source=no,target=/t true', /not found in the build context/],
     ['a stage below', 'RUN --mount=from=later,target=/t true\nFROM base AS later', /needs to be defined before/],
     ['a missing part of a cache', 'RUN --mount=type=cache,source=no,target=/t true', /"\/no" is not there/],
     ['an unknown network', 'RUN --network=hots true', /invalid network mode "hots" \(did you mean host\?\)/],

@@ -124,7 +124,8 @@ class MountReader {
         return;
       case 'size':
         this.#only(key, ['tmpfs']);
-        mount.size = parseBytes(key, value);
+        mount.size = parseByteCount(value) ?? Number.NaN;
+        if (Number.isNaN(mount.size)) throw bad(`invalid value for ${key}: ${value}`, "a size, as '64m' or '1g'");
         return;
       case 'mode':
       case 'uid':
@@ -221,13 +222,12 @@ function parseNumber(key: 'mode' | 'uid' | 'gid', value: string): number {
   throw bad(`invalid value ${value} for ${key}`, octal ? 'an octal number, as 0750' : 'a number');
 }
 
-/** Bytes of '64m', '1.5GiB', '4096': units are powers of 1024. */
-function parseBytes(key: string, value: string): number {
+/** Bytes of '64m', '1.5GiB', '4096': units are powers of 1024. Undefined for what is no size. */
+export function parseByteCount(value: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$/i.exec(value);
   const power = 'kmgtp'.indexOf(match?.[2]?.toLowerCase() || '-') + 1;
   const bytes = Math.trunc(Number(match?.[1]) * 1024 ** power);
-  if (Number.isSafeInteger(bytes)) return bytes;
-  throw bad(`invalid value for ${key}: ${value}`, "a size, as '64m' or '1g'");
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 function bad(problem: string, want?: string): ImagoError {
