@@ -340,13 +340,6 @@ describe('errors', () => {
     ['a bad mode', 'FROM scratch\nCOPY --chmod=9 a /', 'BAD_CHMOD', /invalid chmod parameter: '9'/, 2],
     ['a URL for COPY', 'FROM scratch\nCOPY https://x/y /', 'BAD_SOURCE', /source can't be a URL for COPY/, 2],
     ['a URL for ADD', 'FROM scratch\nADD http://127.0.0.1:1/y /', 'REMOTE_UNREACHABLE', /127\.0\.0\.1:1\/y: cannot be/, 2],
-    [
-      'RUN --mount',
-      'FROM scratch\nRUN --mount=type=cache,target=/x y',
-      'UNSUPPORTED',
-      /RUN --mount is not supported yet/,
-      2,
-    ],
     ['a bad variable', `FROM scratch\nENV a="\${b:?is wanted}"`, 'BAD_SUBSTITUTION', /b: is wanted/, 2],
     ['a bad port', 'FROM scratch\nEXPOSE 70000', 'BAD_PORT', /invalid containerPort: 70000/, 2],
     ['a bad signal', 'FROM scratch\nSTOPSIGNAL SIGNOPE', 'BAD_SIGNAL', /Invalid signal: SIGNOPE/, 2],
