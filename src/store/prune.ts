@@ -1,6 +1,6 @@
 import { readdirSync, renameSync } from 'node:fs';
 import { lstat, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { readDocument } from './document.ts';
 import { explainWriteError } from './errors.ts';
@@ -24,6 +24,8 @@ export interface PruneOptions extends LayerHooks {
   untag?: (record: RefRecord, used: boolean) => boolean;
   /** Let the build cache keep what only it reaches. */
   keepCache?: boolean;
+  /** Records of the build cache to drop first, by the names of their files. Sees the store locked. */
+  dropRecord?: (name: string) => boolean;
   /** Tell, and change nothing. */
   dryRun?: boolean;
 }
@@ -85,6 +87,28 @@ export async function removeUnreached(
   });
 }
 
+/**
+ * Drops records of the build cache, and layers that nothing but them reached. Layers of running builds stay: a lease
+ * holds them.
+ */
+export async function pruneRecords(
+  store: Store,
+  options: LayerHooks & Required<Pick<PruneOptions, 'dropRecord'>> & { dryRun?: boolean; later?: boolean },
+): Promise<PruneResult> {
+  return collect(store, { ...options, keepCache: true }, ({ layers, blobs, cache }) => {
+    const dropped = new Set(cache.flatMap(digestsInFile));
+    return {
+      references: [],
+      blobs: blobs.filter((d) => dropped.has(d)),
+      layers: layers.filter((d) => dropped.has(d)),
+      chains: [],
+      cache: cache.filter((path) => options.dropRecord(basename(path))),
+      leftovers: [],
+      quarantined: [],
+    };
+  });
+}
+
 async function collect(
   store: Store,
   options: PruneOptions & { later?: boolean },
@@ -130,8 +154,12 @@ function findGarbage(store: Store, options: PruneOptions): Garbage {
   for (const digest of roots.contained) used.add(digest);
   const references = roots.references.filter((r) => options.untag?.(r, used.digests.has(r.descriptor.digest)));
   const reached = reachFromRoots(store, roots, new Set(references));
-  const cache = listFiles(join(root, 'cache')).map((path) => ({ path, digests: digestsInFile(path) }));
-  if (options.keepCache) for (const { digests } of cache) for (const digest of digests) reached.add(digest);
+  const cache = listFiles(join(root, 'cache')).map((path) => {
+    const dropped = options.dropRecord?.(basename(path)) ?? false;
+    return { path, dropped, digests: digestsInFile(path) };
+  });
+  const kept = options.keepCache ? cache.filter(({ dropped }) => !dropped) : [];
+  for (const { digests } of kept) for (const digest of digests) reached.add(digest);
 
   const blobs = listDigests(root, 'blobs/sha256', 'blobs/sha512').filter((d) => !reached.digests.has(d));
   const layers = listDigests(root, 'layers').filter((d) => !reached.digests.has(d));
@@ -141,7 +169,7 @@ function findGarbage(store: Store, options: PruneOptions): Garbage {
     blobs,
     layers,
     chains: listDigests(root, 'chains').filter((c) => !reached.chains.has(c) && !reached.digests.has(c)),
-    cache: cache.filter(({ digests }) => digests.some((d) => gone.has(d))).map(({ path }) => path),
+    cache: cache.filter(({ dropped, digests }) => dropped || digests.some((d) => gone.has(d))).map(({ path }) => path),
     leftovers: [...roots.deadLeases, ...listAbandoned(root)],
     quarantined: [
       ...[...new Set(listDigests(root, 'quarantine'))]
