@@ -230,6 +230,16 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
     aliases: ['image prune'],
     load: () => import('./commands/prune.ts'),
   },
+  'builder du': {
+    summary: 'Show what the build cache keeps',
+    group: 'system',
+    load: () => import('./commands/builder-du.ts'),
+  },
+  'builder prune': {
+    summary: 'Remove the build cache, or what of it is old or too much',
+    group: 'system',
+    load: () => import('./commands/builder-prune.ts'),
+  },
   'registry gc': {
     summary: 'Remove what no manifest of a registry needs, while it serves',
     group: 'system',

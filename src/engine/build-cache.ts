@@ -76,7 +76,7 @@ export class BuildCaches implements Disposable {
     return { ...draft, config };
   }
 
-  /** Writes the caches. `drafts`: what was built. Throws what a registry's client or a full disk throws. */
+  /** Writes the caches, and once a day puts the store's own in order. `drafts`: what was built. Throws what a registry's client or a full disk throws. */
   async export(drafts: readonly ImageDraft[]): Promise<void> {
     const result = new Set(drafts.flatMap(({ config }) => config.rootfs.diff_ids));
     for (const target of this.#targets) {
@@ -89,6 +89,8 @@ export class BuildCaches implements Disposable {
         this.#options.progress.warn(`the cache was not exported: ${error.message}`);
       }
     }
+    const { sweepRecords } = await import('./build-cache-prune.ts');
+    await sweepRecords(this.#options.store);
   }
 
   [Symbol.dispose](): void {
