@@ -5,11 +5,12 @@ import {
   existsSync,
   fstatSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -65,7 +66,7 @@ function lockFirst(directory: string, key: string, mount: CacheMount): HeldCache
     const place = join(directory, `${key}-${number}`);
     const fresh = !existsSync(place);
     if (fresh && number > 0 && mount.sharing === 'locked') return 'busy';
-    if (fresh) make(place, mount);
+    if (fresh) mkdirSync(place, { recursive: true, mode: 0o700 });
     const lock = tryLockIfThere(place, kind);
     if (lock === 'held') continue;
     // Removed meanwhile: made anew.
@@ -74,23 +75,23 @@ function lockFirst(directory: string, key: string, mount: CacheMount): HeldCache
       number--;
       continue;
     }
-    touch(place);
+    complete(place, mount);
     return { path: join(place, 'data'), lock };
   }
 }
 
-/** Two may make it at once: nothing here minds. */
-function make(place: string, { id, initial, owner }: CacheMount): void {
-  mkdirSync(place, { recursive: true, mode: 0o700 });
+/** Makes what is not there yet, or not any more; another step with a shared lock may do the same. */
+function complete(place: string, { id, initial, owner }: CacheMount): void {
+  // Its time is that of the last use.
   writeFileSync(join(place, 'mount.json'), `${JSON.stringify({ id })}\n`);
-  if (initial !== undefined) return;
-  const made = join(place, `data-${process.pid}`);
-  mkdirSync(made, { recursive: true });
+  if (initial !== undefined || existsSync(join(place, 'data'))) return;
+  const made = mkdtempSync(join(place, 'data-'));
   chownSync(made, owner.uid ?? 0, owner.gid ?? 0);
   chmodSync(made, owner.mode ?? 0o755);
   try {
     renameSync(made, join(place, 'data'));
   } catch (error) {
+    rmSync(made, { recursive: true, force: true });
     if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
   }
 }
@@ -99,14 +100,6 @@ function isSame(lock: FileLock, place: string): boolean {
   const there = statSync(place, { throwIfNoEntry: false });
   const held = fstatSync(lock.fd);
   return there?.ino === held.ino && there.dev === held.dev;
-}
-
-function touch(place: string): void {
-  try {
-    utimesSync(join(place, 'mount.json'), new Date(), new Date());
-  } catch {
-    // Removed by hand: `prune` takes it for the oldest.
-  }
 }
 
 export interface CacheMountUsage {
