@@ -9,19 +9,19 @@ const MAX_DATABASE = 10 << 20;
 
 /**
  * `--chown` and the owner of what WORKDIR makes: user, uid, user:group, uid:gid, mixed. Names are looked up in the
- * image's own /etc/passwd and /etc/group. Without a group it is the user's own, for a number the same number; without
- * a user it is root.
+ * image's own /etc/passwd and /etc/group. Without a group it is the user's own, for a number the same number; an
+ * empty name is root.
  * Throws `UNKNOWN_USER`, `UNKNOWN_GROUP`.
  */
 export function resolveOwner(text: string, files: () => ImageFiles): Owner {
   const colon = text.indexOf(':');
   const user = colon < 0 ? text : text.slice(0, colon);
-  const group = colon < 0 ? '' : text.slice(colon + 1);
-  const line = isNumber(user) || user === '' ? undefined : findLine(files(), 'etc/passwd', user);
-  if (line === undefined && !isNumber(user) && user !== '') throw unknown('UNKNOWN_USER', 'user', user, '/etc/passwd');
-  const uid = user === '' ? 0 : checkId(line?.[2] ?? user, user);
-  if (group === '') return { uid, gid: user === '' ? 0 : checkId(line?.[3] ?? user, user) };
-  if (isNumber(group)) return { uid, gid: checkId(group, group) };
+  const group = colon < 0 ? undefined : text.slice(colon + 1);
+  const line = isNumber(user) ? undefined : findLine(files(), 'etc/passwd', user);
+  if (line === undefined && !isNumber(user)) throw unknown('UNKNOWN_USER', 'user', user, '/etc/passwd');
+  const uid = checkId(line?.[2] ?? numberOf(user), user);
+  if (group === undefined) return { uid, gid: checkId(line?.[3] ?? numberOf(user), user) };
+  if (isNumber(group)) return { uid, gid: checkId(numberOf(group), group) };
   const gid = findLine(files(), 'etc/group', group)?.[2];
   if (gid === undefined) throw unknown('UNKNOWN_GROUP', 'group', group, '/etc/group');
   return { uid, gid: checkId(gid, group) };
@@ -29,7 +29,7 @@ export function resolveOwner(text: string, files: () => ImageFiles): Owner {
 
 /** Whether an owner can be told without the image. */
 export function isNumericOwner(text: string): boolean {
-  return /^[0-9]*(?::[0-9]*)?$/.test(text);
+  return text.split(':').every(isNumber);
 }
 
 function findLine(files: ImageFiles, path: string, name: string): string[] | undefined {
@@ -43,12 +43,17 @@ function findLine(files: ImageFiles, path: string, name: string): string[] | und
   return undefined;
 }
 
+/** As BuildKit: an empty name and root are 0 in every image. */
 function isNumber(text: string): boolean {
-  return /^[0-9]+$/.test(text);
+  return /^[0-9]*$/.test(text) || text === 'root';
+}
+
+function numberOf(text: string): string {
+  return text === '' || text === 'root' ? '0' : text;
 }
 
 function checkId(text: string, shown: string): number {
-  const id = isNumber(text) ? Number(text) : Number.NaN;
+  const id = /^[0-9]+$/.test(text) ? Number(text) : Number.NaN;
   if (id <= MAX_ID) return id;
   throw new ImagoError('UNKNOWN_USER', 'a user or group number must be in range', { want: `0-${MAX_ID}`, got: shown });
 }

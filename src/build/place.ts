@@ -119,7 +119,8 @@ export class Placement {
 
   /** A member as it is, with its parents. For archives, whose names are resolved by their reader. */
   put(member: Member): void {
-    this.#addParents(member.path);
+    // What an archive only implies is root's, whatever --chown says.
+    this.#addParents(member.path, { uid: 0, gid: 0, mode: 0o755 });
     this.#add(member.path, member);
   }
 
@@ -186,7 +187,7 @@ export class Placement {
     this.#fresh.set(path, member);
   }
 
-  #addParents(path: ByteString): void {
+  #addParents(path: ByteString, attributes: Owner & { mode: number } = this.#created()): void {
     const slash = path.lastIndexOf('/');
     if (slash < 0) return;
     const parent = path.slice(0, slash);
@@ -194,7 +195,7 @@ export class Placement {
       if (this.#members.get(parent)!.type !== 'directory') throw notADirectory(parent);
       return;
     }
-    this.makeDirectories(parent, this.#created());
+    this.makeDirectories(parent, attributes);
   }
 
   /** BuildKit gives `--chmod` and `--chown` to the directories that it has to make, too. */

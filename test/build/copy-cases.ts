@@ -1,3 +1,7 @@
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Files } from './lab.ts';
 
 /** What a Dockerfile's COPY and ADD lines leave in an image: the cases that Docker's users know or stumble over. */
@@ -8,9 +12,44 @@ export interface CopyCase {
   lines: string;
   /** The image's tree: type, mode, owner, path, then size or target. */
   want: string[];
+  /** There are archives in the context (`writeArchives`). */
+  archive?: boolean;
+  /** Why another engine gives another tree: docker 26, buildah 1.39. */
+  differs?: { docker?: string; buildah?: string };
 }
 
-const FILES: Files = {
+/** A tree in one line. */
+export function tree(text: string): string[] {
+  return text.split('; ');
+}
+
+/** Of a context: t.tar, the same as d/t.tar, and i.tar that implies directories; their files belong to 5:6. */
+export function writeArchives(context: string): void {
+  const work = mkdtempSync(join(tmpdir(), 'imago-tar-'));
+  try {
+    for (const directory of ['in', 'deep/er']) mkdirSync(join(work, directory), { recursive: true });
+    for (const [name, text] of Object.entries({ 'in/f': 'f', g: 'gg', 'deep/er/f': 'x\n' })) {
+      writeFileSync(join(work, name), text);
+    }
+    chmodSync(join(work, 'in'), 0o750);
+    chmodSync(join(work, 'g'), 0o4711);
+    linkSync(join(work, 'g'), join(work, 'in/hard'));
+    symlinkSync('../g', join(work, 'in/sym'));
+    const pack = (archive: string, ...names: string[]): void => {
+      const flags = ['--owner=5', '--group=6', '--numeric-owner', '--mtime=@1000000000', '-C', work];
+      execFileSync('tar', [...flags, '-cf', join(context, archive), ...names]);
+    };
+    pack('t.tar', './in', 'g');
+    mkdirSync(join(context, 'd'));
+    copyFileSync(join(context, 't.tar'), join(context, 'd/t.tar'));
+    pack('i.tar', 'deep/er/f');
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+}
+
+/** What is in every case's context. */
+export const FILES: Files = {
   'a.txt': 'a',
   'b.txt': 'bb',
   'c.log': 'ccc',
