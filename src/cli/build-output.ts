@@ -1,84 +1,71 @@
 import { BuildError } from '../build/errors.ts';
 import type { BuildEvent } from '../build/events.ts';
+import { ImagoError } from '../core/errors.ts';
 import type { DockerfileSource } from '../engine/build-context.ts';
 import { DockerfileError } from '../formats/dockerfile/errors.ts';
-import { createStyle, type Style, type Terminal } from './style.ts';
+import { JsonPrinter } from './build-output-json.ts';
+import { PlainPrinter } from './build-output-plain.ts';
+import { escapeControls, lastState, oneLine } from './build-output-text.ts';
+import { LiveBuild } from './live-build.ts';
+import type { Terminal } from './style.ts';
 
-interface Output extends Terminal {
+export interface Output extends Terminal {
   write(text: string): unknown;
+}
+
+/** Shows a build. */
+export interface BuildPrinter {
+  print(event: BuildEvent): void;
+  /** Lets somebody else have the output: what comes meanwhile is shown after `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Shows the rest. */
+  close(): void;
+}
+
+export const PROGRESS_KINDS = ['auto', 'plain', 'tty', 'rawjson', 'quiet'] as const;
+export type ProgressKind = (typeof PROGRESS_KINDS)[number];
+
+const SILENT: BuildPrinter = { print() {}, pause() {}, resume() {}, close() {} };
+
+/** `--progress`, or else BUILDKIT_PROGRESS. Throws `BAD_FLAG_VALUE`. */
+export function readProgressKind(flag: string | undefined, env: NodeJS.ProcessEnv = process.env): ProgressKind {
+  const text = flag ?? (env.BUILDKIT_PROGRESS || 'auto');
+  const kind = PROGRESS_KINDS.find((known) => known === text);
+  if (kind !== undefined) return kind;
+  throw new ImagoError(
+    'BAD_FLAG_VALUE',
+    `invalid value of ${flag === undefined ? 'BUILDKIT_PROGRESS' : '--progress'}`,
+    {
+      want: PROGRESS_KINDS.join(', '),
+      got: text,
+      exitCode: 125,
+    },
+  );
+}
+
+/** Throws `NO_TERMINAL` where one is asked for. */
+export function createBuildPrinter(
+  kind: ProgressKind,
+  out: Output,
+  env: NodeJS.ProcessEnv = process.env,
+): BuildPrinter {
+  if (kind === 'quiet') return SILENT;
+  if (kind === 'rawjson') return new JsonPrinter(out);
+  if (kind === 'tty' && out.isTTY !== true) {
+    throw new ImagoError('NO_TERMINAL', '--progress=tty needs a terminal', { remedy: 'use --progress=plain' });
+  }
+  const live = kind === 'tty' || (kind === 'auto' && out.isTTY === true && env.TERM !== 'dumb');
+  return live ? new LiveBuild(out) : new PlainPrinter(out);
 }
 
 const CONTEXT_LINES = 2;
 
-/**
- * Prints a build as BuildKit's plain progress does: `#5 [2/4] RUN make`, `#5 0.31 output`, `#5 DONE 0.4s`, with
- * colours on a terminal unless it is to be plain.
- */
-export class BuildPrinter {
-  readonly #out: Output;
-  readonly #style: Style;
-  readonly #started: Map<number, number> = new Map();
-  /** Output that has no end of line yet. */
-  readonly #rest: Map<string, Buffer> = new Map();
-
-  constructor(out: Output, plain: boolean) {
-    this.#out = out;
-    this.#style = createStyle(plain ? {} : out);
-  }
-
-  print(event: BuildEvent): void {
-    const { bold, cyan, green, red, yellow } = this.#style;
-    switch (event.type) {
-      case 'start':
-        this.#started.set(event.step, performance.now());
-        this.#write(`#${event.step} ${bold(oneLine(event.name))}`);
-        break;
-      case 'output':
-        this.#printOutput(event.step, event.stream, Buffer.from(event.data));
-        break;
-      case 'note':
-        this.#write(`#${event.step} ${event.text}`);
-        break;
-      case 'done':
-        this.#flush(event.step);
-        this.#write(`#${event.step} ${event.cached ? cyan('CACHED') : green(`DONE ${event.seconds.toFixed(1)}s`)}\n`);
-        break;
-      case 'error':
-        this.#flush(event.step);
-        this.#write(`#${event.step} ${red(`ERROR: ${escapeControls(event.message)}`)}`);
-        break;
-      case 'warning':
-        this.#write(
-          yellow(`WARN: ${escapeControls(event.text)}${event.line === undefined ? '' : ` (line ${event.line})`}`),
-        );
-        break;
-    }
-  }
-
-  #printOutput(step: number, stream: string, data: Buffer): void {
-    const key = `${step} ${stream}`;
-    const bytes = Buffer.concat([this.#rest.get(key) ?? Buffer.alloc(0), data]);
-    const end = bytes.lastIndexOf(10);
-    this.#rest.set(key, bytes.subarray(end + 1));
-    if (end >= 0) this.#printLines(step, bytes.subarray(0, end).toString());
-  }
-
-  #flush(step: number): void {
-    for (const stream of ['stdout', 'stderr']) {
-      const rest = this.#rest.get(`${step} ${stream}`);
-      if (rest !== undefined && rest.length > 0) this.#printLines(step, rest.toString());
-      this.#rest.delete(`${step} ${stream}`);
-    }
-  }
-
-  #printLines(step: number, text: string): void {
-    const seconds = ((performance.now() - (this.#started.get(step) ?? 0)) / 1000).toFixed(3);
-    for (const line of text.split('\n')) this.#write(`#${step} ${this.#style.dim(seconds)} ${lastState(line)}`);
-  }
-
-  #write(line: string): void {
-    this.#out.write(`${line}\n`);
-  }
+/** The end of what a failed step said. */
+export function printLastWords(out: Output, error: unknown): void {
+  if (!(error instanceof BuildError) || error.output === '') return;
+  const lines = error.output.split('\n').map(lastState).join('\n').trimEnd();
+  out.write(`------\n > ${oneLine(error.step)}:\n${lines}\n------\n`);
 }
 
 /** Where an error points into the Dockerfile: what the step said last, and the lines around it. */
@@ -87,11 +74,7 @@ export function printExcerpt(out: Output, error: unknown, source: () => Dockerfi
   const read = source();
   if (read === undefined) return;
   const { name, text } = read;
-  if (error instanceof BuildError && error.output !== '') {
-    out.write(
-      `------\n > ${oneLine(error.step)}:\n${error.output.split('\n').map(lastState).join('\n').trimEnd()}\n------\n`,
-    );
-  }
+  printLastWords(out, error);
   out.write(`${name}:${error.line}\n--------------------\n`);
   const lines = text.split('\n');
   const first = Math.max(1, error.line - CONTEXT_LINES);
@@ -101,20 +84,4 @@ export function printExcerpt(out: Output, error: unknown, source: () => Dockerfi
     out.write(`${String(number).padStart(4)} | ${mark} ${escapeControls(lines[number - 1]!)}\n`);
   }
   out.write('--------------------\n');
-}
-
-function oneLine(text: string): string {
-  return escapeControls(text.replace(/\s+/g, ' '));
-}
-
-/** A line that overwrites itself with carriage returns shows how it ended. */
-function lastState(line: string): string {
-  return escapeControls(line.replace(/\r+$/, '').replace(/^[\s\S]*\r/, ''));
-}
-
-/** Output of a step must not steer the user's terminal; tabs and colours may stay. */
-function escapeControls(text: string): string {
-  return text.replace(/\x1b\[[0-9;]*m|[\x00-\x08\x0a-\x1f\x7f-\x9f]/g, (c) =>
-    c.length > 1 ? c : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
 }

@@ -3,9 +3,15 @@ import { addAbortSignal } from 'node:stream';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
 import type { DockerfileSource } from '../../engine/build-context.ts';
-import { BuildPrinter, printExcerpt } from '../build-output.ts';
+import {
+  createBuildPrinter,
+  PROGRESS_KINDS,
+  type ProgressKind,
+  printExcerpt,
+  readProgressKind,
+} from '../build-output.ts';
 import { BUILD_RUN_OPTIONS, readBuildRunOptions } from '../build-run-options.ts';
-import type { Command, CommandContext } from '../command.ts';
+import type { Command, CommandContext, OptionValues } from '../command.ts';
 
 export const command: Command = {
   name: 'build',
@@ -75,7 +81,12 @@ export const command: Command = {
     'no-cache': { type: 'boolean', help: 'Do every step anew' },
     pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
     iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
-    progress: { type: 'string', value: 'kind', help: 'auto (default) or plain', complete: ['auto', 'plain'] },
+    progress: {
+      type: 'string',
+      value: 'kind',
+      help: 'How it is shown: auto (default, or BUILDKIT_PROGRESS), tty, plain, rawjson, quiet',
+      complete: PROGRESS_KINDS,
+    },
     quiet: { type: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
   },
   args: { min: 1, max: 1 },
@@ -83,9 +94,10 @@ export const command: Command = {
   async run(context) {
     const { options, stdout, stderr, signal } = context;
     const build = await readOptions(context);
-    const quiet = options.quiet === true;
+    const kind = readProgress(options);
+    const quiet = kind === 'quiet';
     let dockerfile: DockerfileSource | undefined;
-    const printer = new BuildPrinter(stderr, options.progress === 'plain');
+    const printer = createBuildPrinter(kind, stderr);
     try {
       const { id } = await buildImage(context.openStore(), {
         ...build,
@@ -93,13 +105,15 @@ export const command: Command = {
         onDockerfile: (source) => {
           dockerfile = source;
         },
-        onEvent: quiet ? undefined : (event) => printer.print(event),
+        onEvent: (event) => printer.print(event),
       });
+      printer.close();
       if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id);
       if (quiet) stdout.write(`${id}\n`);
       return 0;
     } catch (error) {
-      if (!signal.aborted) printExcerpt(stderr, error, () => dockerfile);
+      printer.close();
+      if (!signal.aborted && kind !== 'rawjson') printExcerpt(stderr, error, () => dockerfile);
       throw error;
     }
   },
@@ -108,7 +122,6 @@ export const command: Command = {
 async function readOptions({ args, options, stdin, signal }: CommandContext): Promise<BuildOptions> {
   const path = args[0]!;
   const file = options.file as string | undefined;
-  checkChoice('progress', options.progress, ['auto', 'plain', 'tty']);
   checkChoice('network', options.network, ['default', 'host', 'none']);
   if (path === '-' && file === '-') {
     throw new ImagoError('BAD_USAGE', 'standard input cannot be both the context and the Dockerfile: leave --file out');
@@ -131,6 +144,13 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
     ...readBuildRunOptions(options),
     epoch: readEpoch(),
   };
+}
+
+function readProgress(options: OptionValues): ProgressKind {
+  const kind = readProgressKind(options.progress as string | undefined);
+  if (options.quiet !== true) return kind;
+  if (options.progress === undefined || kind === 'auto' || kind === 'quiet') return 'quiet';
+  throw new ImagoError('BAD_USAGE', `--progress=${kind} and --quiet cannot be used together`, { exitCode: 125 });
 }
 
 function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
