@@ -1,5 +1,5 @@
 import { type ByteString, byteString, displayName } from '../core/bytes.ts';
-import type { Digest } from '../core/digest.ts';
+import { type Digest, isDigest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Time } from '../core/time.ts';
 import { IgnoreMatcher } from '../formats/dockerfile/ignore.ts';
@@ -16,6 +16,7 @@ import type { ImageFiles } from './image-source.ts';
 import { digestInputs, type FileTexts } from './inputs.ts';
 import { resolveOwner } from './owner.ts';
 import { type Owner, Placement } from './place.ts';
+import type { Materials } from './provenance.ts';
 import { type Selected, selectParents, selectSources } from './select.ts';
 import type { SourceNode } from './source.ts';
 import { diffIds, runConfig, type StageState } from './state.ts';
@@ -32,6 +33,8 @@ export interface LayerContext {
   now: Time;
   /** Part of the key where the time is given, and so part of the result. */
   epoch: string | undefined;
+  /** Gets what comes from the network. */
+  materials?: Materials;
   signal?: AbortSignal;
 }
 
@@ -74,7 +77,7 @@ function destination({ dest }: PreparedCopy, state: StageState): string {
 
 /** What a source from the network is, and its files; both ask for it when they have to. */
 interface Remote extends Disposable {
-  identity(): Promise<unknown>;
+  identity(): Promise<string[]>;
   select(): Promise<Selected>;
 }
 
@@ -102,6 +105,15 @@ class RemoteSources implements Disposable {
     return this.#remotes.get(source);
   }
 
+  /** What was fetched, for a provenance. */
+  async tell(materials: Materials): Promise<void> {
+    for (const [source, remote] of this.#remotes) {
+      const [, second = '', third = ''] = await remote.identity();
+      if (source.kind === 'git') materials.addGit(source.git.url, second);
+      else if (source.kind === 'url' && isDigest(third)) materials.addHttp(source.url.href, third);
+    }
+  }
+
   [Symbol.dispose](): void {
     for (const remote of this.#remotes.values()) remote[Symbol.dispose]();
   }
@@ -125,6 +137,7 @@ export async function executeCopy(
   const makeKey = (): Promise<string> =>
     copyKey(copy, state, context.epoch, { owner: copy.link ? owner?.() : undefined, remotes });
   const key = await makeKey();
+  if (context.materials !== undefined) await remotes.tell(context.materials);
   const texts: FileTexts = new Map();
   const digest = (): string =>
     digestInputs([...sources().values()], origin.reader(texts), { owners: origin.ownersCount });

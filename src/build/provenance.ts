@@ -1,7 +1,7 @@
 import type { Digest } from '../core/digest.ts';
 import type { Predicate } from '../image/attestation.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { imagePurl } from '../oci/purl.ts';
+import { formatPurl, imagePurl } from '../oci/purl.ts';
 import { parseReference } from '../oci/reference.ts';
 
 /** What went into a build from outside, and which bytes it was. */
@@ -17,6 +17,11 @@ export class Materials {
 
   /** An image that a stage starts from, or that a COPY takes from. `digest` is of what the reference named. */
   addImage(reference: string, platform: Platform, digest: Digest): void {
+    const layout = /^oci-layout:\/\/(?:.*\/)?([^/@:]+)/.exec(reference)?.[1];
+    if (layout !== undefined) {
+      this.#add(formatPurl({ type: 'oci', name: layout, version: digest }), digest);
+      return;
+    }
     const { digest: _pinned, ...named } = parseReference(reference);
     const suffix = named.tag === undefined ? `@${digest}` : `:${named.tag}`;
     this.#add(imagePurl(`${named.domain}/${named.path}${suffix}`, platform), digest);

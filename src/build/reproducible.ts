@@ -11,9 +11,11 @@ import { layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { BuildCache, stepKey } from './cache.ts';
+import { INLINE_CACHE } from './cache-format.ts';
 import { ImageFiles } from './image-source.ts';
 import { ChunkWriter, finishTar } from './stream.ts';
 
+const NAME = 'SOURCE_DATE_EPOCH';
 const PIECE = 1 << 20;
 
 /** SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch); undefined for ''. Throws `BAD_EPOCH`. */
@@ -24,6 +26,17 @@ export function parseEpoch(text: string): Date | undefined {
     want: 'seconds since 1970',
     got: JSON.stringify(text),
   });
+}
+
+/**
+ * The time of a build: given, or its build argument SOURCE_DATE_EPOCH. One that is given is a build argument then, too,
+ * so that an ARG finds it, as with buildx. Throws `BAD_EPOCH`.
+ */
+export function buildEpoch(given: Date | undefined, buildArgs: Map<string, string>): Date | undefined {
+  const text = buildArgs.get(NAME);
+  if (given === undefined) return text === undefined ? undefined : parseEpoch(text);
+  if (text === undefined) buildArgs.set(NAME, String(Math.floor(given.getTime() / 1000)));
+  return given;
 }
 
 /**
@@ -48,7 +61,8 @@ export async function rewriteTimes(
     const made = tarLayer({ diffId: clamped, tarSize: layerRecord(store, clamped).tarSize });
     layers[i] = annotations === undefined ? made : { ...made, descriptor: { ...made.descriptor, annotations } };
   }
-  const { config } = draft;
+  // Steps that look into an inline cache want the layers as they were made.
+  const { [INLINE_CACHE]: _, ...config } = draft.config as ImageDraft['config'] & { [INLINE_CACHE]?: unknown };
   const diffIds = layers.map(({ diffId }) => diffId);
   return { ...draft, layers, config: { ...config, rootfs: { ...config.rootfs, diff_ids: diffIds } } };
 }

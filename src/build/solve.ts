@@ -24,6 +24,7 @@ import { ImageFiles } from './image-source.ts';
 import { RunMounts } from './mounts.ts';
 import { countSteps, describeStep, StepNames } from './names.ts';
 import type { BuildPlan, Origin, PlannedStage, PlannedStep } from './plan.ts';
+import type { Materials } from './provenance.ts';
 import {
   type Entitlement,
   executeRun,
@@ -65,6 +66,8 @@ export interface SolveOptions {
   epoch: Date | undefined;
   run: RunStep;
   resolveImage(reference: string, platform: Platform, from: FromInstruction | undefined): Promise<Image>;
+  /** Gets what comes from the network. */
+  materials?: Materials;
   progress: BuildProgress;
   signal?: AbortSignal;
 }
@@ -380,8 +383,9 @@ class Solver implements Disposable {
   }
 
   #layers(): LayerContext {
-    const { store, lease, noCache, epoch, signal } = this.#options;
-    return { store, lease, cache: this.#cache, noCache, now: this.#time, epoch: epoch?.toISOString(), signal };
+    const { store, lease, noCache, epoch, materials, signal } = this.#options;
+    const now = this.#time;
+    return { store, lease, cache: this.#cache, noCache, now, epoch: epoch?.toISOString(), materials, signal };
   }
 
   #expander(state: StageState): { word(text: string): string; body(text: string): string } {

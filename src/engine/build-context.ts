@@ -9,6 +9,7 @@ import {
 } from '../build/context-source.ts';
 import { readTarContext } from '../build/context-tar.ts';
 import type { BuildProgress } from '../build/events.ts';
+import type { Materials } from '../build/provenance.ts';
 import { findSource, readSource, type SourceNode } from '../build/source.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -44,14 +45,23 @@ export class BuildContexts implements Disposable {
   readonly #progress: BuildProgress;
   readonly #signal: AbortSignal | undefined;
   readonly #keepGitDir: boolean;
+  readonly #materials: Materials | undefined;
   readonly #held = new DisposableStack();
   readonly #named: Map<string, Promise<ContextSource>> = new Map();
 
-  constructor(options: { store: Store; progress: BuildProgress; signal?: AbortSignal; keepGitDir: boolean }) {
+  constructor(options: {
+    store: Store;
+    progress: BuildProgress;
+    signal?: AbortSignal;
+    keepGitDir: boolean;
+    /** Gets what repositories were fetched. */
+    materials?: Materials;
+  }) {
     this.#store = options.store;
     this.#progress = options.progress;
     this.#signal = options.signal;
     this.#keepGitDir = options.keepGitDir;
+    this.#materials = options.materials;
   }
 
   /** The main context and the Dockerfile. Throws `BAD_CONTEXT`, `NO_DOCKERFILE`, and what fetching throws. */
@@ -106,6 +116,7 @@ export class BuildContexts implements Disposable {
       const directory = this.#held.use(Ingest.create(this.#store, 'context')).path('files');
       const { commit } = await fetchGit(source, directory, { signal: this.#signal });
       step.note(`commit ${commit}`);
+      this.#materials?.addGit(source.ref === undefined ? source.url : `${source.url}#${source.ref}`, commit);
       return { value: directory };
     });
   }

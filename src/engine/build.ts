@@ -1,22 +1,24 @@
+import type { ArchiveSink } from '../archive/write-tar.ts';
 import { NamedContexts } from '../build/context-names.ts';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
 import { type BuildPlan, planBuild } from '../build/plan.ts';
+import { Materials } from '../build/provenance.ts';
+import { buildEpoch } from '../build/reproducible.ts';
 import type { Entitlement, RunNetwork, RunSettings } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
-import type { Digest } from '../core/digest.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
-import { type ImageDraft, writeImage } from '../image/draft.ts';
+import type { ImageDraft } from '../image/draft.ts';
 import { defaultPlatform } from '../image/image.ts';
-import { keepUntagged, tagImage } from '../image/tags.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
 import type { Platform } from '../oci/platform.ts';
-import { familiarReference, formatReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
 import { BuildCaches } from './build-cache.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
-import { writeIndex } from './build-index.ts';
+import { chooseOutputs, type OutputResult, writeOutputs } from './build-output.ts';
+import { checkOutputs } from './build-output-check.ts';
+import { factsOf } from './build-output-facts.ts';
+import type { Annotation, AttestOptions, BuildOutput } from './build-output-options.ts';
 import { checkRunnable, readPlatforms } from './build-platforms.ts';
 import { BuildSecrets, type SecretSource } from './build-secrets.ts';
 import { isTrue, warnOfContexts, warnOfInput } from './build-warnings.ts';
@@ -53,36 +55,51 @@ export interface BuildOptions {
   runSettings?: RunSettings;
   /** Whether images that it starts from and copies from are fetched from their registries (default 'missing'). */
   pull?: PullPolicy;
-  /** The time of the image, of its history, and of directories that the build makes (default: now, and then kept). */
+  /**
+   * The time of the image, of its history, and of directories that the build makes (default: the build argument
+   * SOURCE_DATE_EPOCH, else now, and then kept).
+   */
   epoch?: Date;
+  /** What becomes of the result (default: an image in the store). `parseOutput` reads them as `--output` has them. */
+  outputs?: readonly BuildOutput[];
+  /** Push the image under its names; without an image among the outputs, one is made. */
+  push?: boolean;
+  /** Keep an image in the store beside the other outputs. */
+  load?: boolean;
+  annotations?: readonly Annotation[];
+  /** Attestations of the result (default: none). */
+  attest?: AttestOptions;
+  /** With an epoch: no file of the new layers is younger than that. */
+  rewriteTimestamp?: boolean;
+  /** Where an output with dest '-' goes. */
+  stdout?: ArchiveSink;
   onEvent?: OnBuildEvent;
   /** The Dockerfile as it was read, before anything is made of it. */
   onDockerfile?: (source: DockerfileSource) => void;
   signal?: AbortSignal;
 }
 
-export interface BuildResult {
-  id: Digest;
-  descriptor: Descriptor;
-  /** As people type them. */
-  references: string[];
-  /** Each one's image, in the order asked for; `id` and `descriptor` are the first's, or the index's of several. */
-  platforms: { platform: Platform; id: Digest; descriptor: Descriptor }[];
-}
+export type BuildResult = OutputResult;
 
 /**
- * Builds an image from a Dockerfile and gives it its names; without one it is kept as an untagged image.
+ * Builds an image from a Dockerfile and gives it its names; without one it is kept as an untagged image. With `outputs`
+ * that are files nothing is kept but the cache.
  * Throws `DockerfileError` and `BuildError`, which know their lines, and all that reading an image throws.
  */
 export async function buildImage(store: Store, options: BuildOptions): Promise<BuildResult> {
+  const started = new Date();
   const references = (options.tags ?? []).map(parseTag);
+  const outputs = chooseOutputs(options.outputs ?? [], options);
+  checkOutputs(outputs);
   const progress = new BuildProgress(options.onEvent);
   const host = defaultPlatform();
   const platforms = readPlatforms(options.platform, host);
   const buildArgs = new Map(Object.entries(options.buildArgs ?? {}));
   const named = new NamedContexts(options.contexts);
   const keepGitDir = isTrue(buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
-  using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir });
+  const epoch = buildEpoch(options.epoch, buildArgs);
+  const materials = new Materials();
+  using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir, materials });
   const { source: context, dockerfile } = await contexts.open(options);
   options.onDockerfile?.(dockerfile);
   const file = parseDockerfile(dockerfile.text);
@@ -111,29 +128,27 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     noCache,
     cache: caches.cache,
     network: options.network ?? 'host',
-    epoch: options.epoch,
+    epoch,
     allow: options.allow ?? [],
     runSettings: options.runSettings ?? {},
     run: createRunStep(store, { secrets, agents }),
-    resolveImage: (reference, wanted) => bases.resolve(reference, wanted),
+    resolveImage: async (reference, wanted) => {
+      const image = await bases.resolve(reference, wanted);
+      materials.addImage(reference, wanted, image.target.digest);
+      return image;
+    },
+    materials,
     progress,
     signal,
   });
-  const built = await progress.step('exporting to image', async (step) => {
-    const images = drafts.map((draft, i) => ({
-      platform: platforms[i]!,
-      ...writeImage(store, lease, caches.withInline(withLabels(draft, options.labels ?? {}))),
-    }));
-    for (const { id } of images) step.note(`writing image ${id}`);
-    const descriptor = images.length === 1 ? images[0]!.descriptor : writeIndex(store, lease, images);
-    const { id } = images[0]!;
-    for (const reference of references) {
-      tagImage(store, formatReference(reference), descriptor);
-      step.note(`naming to ${formatReference(reference)}`);
-    }
-    if (references.length === 0) keepUntagged(store, descriptor);
-    return { value: { id, descriptor, references: references.map(familiarReference), platforms: images } };
-  });
+  const images = drafts.map((draft, i) => ({
+    platform: platforms[i]!,
+    draft: caches.withInline(withLabels(draft, options.labels ?? {})),
+  }));
+  const { rewriteTimestamp, stdout, annotations = [], attest = {} } = options;
+  const facts = { ...factsOf(plans, options), dockerfile, buildArgs, host, materials: materials.list(), started };
+  const output = { references, outputs, annotations, attest, facts, epoch, rewriteTimestamp, stdout };
+  const built = await writeOutputs({ store, lease, images, ...output, progress, signal });
   await caches.export(drafts);
   return built;
 }

@@ -1,0 +1,36 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { ImagoError } from '../core/errors.ts';
+import type { BuildOutput } from './build-output-options.ts';
+
+/** Whether the outputs that are files can be written: told before a build, not after it. Throws `CANNOT_WRITE`. */
+export function checkOutputs(outputs: readonly BuildOutput[]): void {
+  for (const { type, dest, tar } of outputs) {
+    if (dest === undefined || dest === '-') continue;
+    checkWritable(dest, type === 'local' || tar === false ? 'directory' : 'file');
+  }
+}
+
+/** Whether a file, or a directory with all that leads to it, can be made at a path. Throws `CANNOT_WRITE`. */
+export function checkWritable(path: string, kind: 'file' | 'directory'): void {
+  let place = resolve(path);
+  const stat = statSync(place, { throwIfNoEntry: false });
+  if (stat !== undefined && stat.isDirectory() !== (kind === 'directory')) {
+    throw cannot(path, stat.isDirectory() ? 'it is a directory' : 'it is no directory');
+  }
+  if (stat === undefined) {
+    place = dirname(place);
+    // Directories on the way to a directory are made.
+    while (kind === 'directory' && statSync(place, { throwIfNoEntry: false }) === undefined) place = dirname(place);
+  }
+  try {
+    accessSync(place, constants.W_OK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw cannot(path, code === 'ENOENT' ? 'its directory does not exist' : String(code), cause);
+  }
+}
+
+function cannot(path: string, got: string, cause?: unknown): ImagoError {
+  return new ImagoError('CANNOT_WRITE', `cannot write '${path}'`, { got, remedy: 'choose another place', cause });
+}

@@ -1,0 +1,42 @@
+import type { BuildPlan } from '../build/plan.ts';
+import type { BuildFacts } from '../build/provenance.ts';
+import { parseGitUrl } from '../system/git-url.ts';
+import type { BuildOptions } from './build.ts';
+
+type Facts = Pick<
+  BuildFacts,
+  'contextUrl' | 'target' | 'labels' | 'secrets' | 'ssh' | 'local' | 'hermetic' | 'noCache' | 'network'
+>;
+
+/** What a provenance tells of how a build was asked for. Of secrets their IDs, nothing else. */
+export function factsOf(plans: readonly BuildPlan[], options: BuildOptions): Facts {
+  const { context, network = 'host', labels = {}, noCache = false, target } = options;
+  const remote = typeof context === 'string' && isRemote(context);
+  const hermetic = plans.every((plan) =>
+    plan.stages.every((stage) =>
+      stage.steps.every(({ instruction }) => instruction.name !== 'RUN' || (instruction.network ?? network) === 'none'),
+    ),
+  );
+  return {
+    ...(remote ? { contextUrl: gitUri(context) } : {}),
+    ...(target === undefined ? {} : { target }),
+    labels,
+    secrets: Object.keys(options.secrets ?? {}),
+    ssh: Object.keys(options.ssh ?? {}),
+    local: context !== undefined && !remote,
+    hermetic,
+    noCache,
+    network,
+  };
+}
+
+function isRemote(context: string): boolean {
+  return /^https?:\/\//.test(context) || parseGitUrl(context) !== undefined;
+}
+
+/** As the material is called. */
+function gitUri(context: string): string {
+  const git = parseGitUrl(context);
+  if (git === undefined) return context;
+  return git.ref === undefined ? git.url : `${git.url}#${git.ref}`;
+}
