@@ -94,11 +94,11 @@ describe('splitInstructions', () => {
     assert.deepEqual(instructions[1]!.comments, []);
   });
 
-  it('knows where an empty line stands in a continued instruction', () => {
+  it('knows of empty lines in a continued instruction', () => {
     const { instructions } = splitInstructions('FROM a\nRUN b \\\n\n\n c');
     assert.deepEqual(
       instructions.map(({ emptyLine }) => emptyLine),
-      [undefined, 3],
+      [undefined, 5],
     );
   });
 });

@@ -95,7 +95,7 @@ class LineReader {
   #readInstruction(comments: string[]): void {
     const startLine = this.#at + 1;
     const segments: Segment[] = [];
-    let emptyLine: number | undefined;
+    let emptyLine = false;
     let text = '';
     for (let more = true; more && this.#at < this.#lines.length; ) {
       const number = this.#at + 1;
@@ -104,7 +104,7 @@ class LineReader {
       const first = number === startLine;
       if (!first && trimmed.startsWith('#')) continue;
       if (!first && trimmed === '') {
-        emptyLine ??= number;
+        emptyLine = true;
         continue;
       }
       // Blanks in front of a continued line are part of the instruction.
@@ -118,7 +118,7 @@ class LineReader {
     if (text.trim() === '') throw new DockerfileError('nothing but a continued line: wanted an instruction', at);
     checkCharacters(text, at, segments);
     const instruction = parseRaw(text, this.result.escape, at, { comments, segments });
-    instruction.emptyLine = emptyLine;
+    if (emptyLine) instruction.emptyLine = at.endLine;
     const inner = instruction.trigger ?? instruction;
     if (HEREDOC_INSTRUCTIONS.has(inner.name) && !inner.json && text.includes('<<')) {
       instruction.heredocs = findHeredocs(text).map((doc) => this.#readHeredoc(doc, at));

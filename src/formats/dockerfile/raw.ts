@@ -25,7 +25,7 @@ export interface RawInstruction extends LineRange {
   trigger?: RawInstruction;
   /** Comment lines right above. */
   comments: string[];
-  /** The first empty line between its continued lines, which is deprecated. */
+  /** There are empty lines between its continued lines, which is deprecated: the last of these lines. */
   emptyLine?: number;
 }
 
