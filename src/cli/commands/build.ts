@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
+import { parseEpoch } from '../../build/reproducible.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
 import type { DockerfileSource } from '../../engine/build-context.ts';
@@ -10,6 +10,7 @@ import {
   printExcerpt,
   readProgressKind,
 } from '../build-output.ts';
+import { BUILD_OUTPUT_OPTIONS, readBuildOutputOptions, writeBuildResult } from '../build-output-options.ts';
 import { BUILD_RUN_OPTIONS, readBuildRunOptions } from '../build-run-options.ts';
 import type { Command, CommandContext, OptionValues } from '../command.ts';
 
@@ -80,7 +81,7 @@ export const command: Command = {
     },
     'no-cache': { type: 'boolean', help: 'Do every step anew' },
     pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
-    iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
+    ...BUILD_OUTPUT_OPTIONS,
     progress: {
       type: 'string',
       value: 'kind',
@@ -99,7 +100,7 @@ export const command: Command = {
     let dockerfile: DockerfileSource | undefined;
     const printer = createBuildPrinter(kind, stderr);
     try {
-      const { id } = await buildImage(context.openStore(), {
+      const result = await buildImage(context.openStore(), {
         ...build,
         signal,
         onDockerfile: (source) => {
@@ -108,8 +109,7 @@ export const command: Command = {
         onEvent: (event) => printer.print(event),
       });
       printer.close();
-      if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id);
-      if (quiet) stdout.write(`${id}\n`);
+      writeBuildResult(result, options, stdout, quiet);
       return 0;
     } catch (error) {
       printer.close();
@@ -119,7 +119,7 @@ export const command: Command = {
   },
 };
 
-async function readOptions({ args, options, stdin, signal }: CommandContext): Promise<BuildOptions> {
+async function readOptions({ args, options, stdin, stdout, signal }: CommandContext): Promise<BuildOptions> {
   const path = args[0]!;
   const file = options.file as string | undefined;
   checkChoice('network', options.network, ['default', 'host', 'none']);
@@ -127,12 +127,13 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
     throw new ImagoError('BAD_USAGE', 'standard input cannot be both the context and the Dockerfile: leave --file out');
   }
   const input = addAbortSignal(signal, stdin);
+  const buildArgs = readBuildArgs(options['build-arg'] as string[]);
   return {
     context: path === '-' ? input : path,
     file: file === '-' ? { name: 'Dockerfile', text: await readInput(input) } : file,
     contexts: readContexts(options['build-context'] as string[]),
     tags: options.tag as string[],
-    buildArgs: readBuildArgs(options['build-arg'] as string[]),
+    buildArgs,
     labels: readPairs(options.label as string[]),
     target: options.target as string | undefined,
     platform: options.platform as string[],
@@ -142,7 +143,8 @@ async function readOptions({ args, options, stdin, signal }: CommandContext): Pr
     cacheTo: options['cache-to'] as string[],
     pull: options.pull === true ? 'always' : 'missing',
     ...readBuildRunOptions(options),
-    epoch: readEpoch(),
+    ...readBuildOutputOptions(options, stdout),
+    epoch: parseEpoch(buildArgs.SOURCE_DATE_EPOCH ?? process.env.SOURCE_DATE_EPOCH ?? ''),
   };
 }
 
@@ -199,15 +201,4 @@ function readPairs(words: readonly string[]): Record<string, string> {
       return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
     }),
   );
-}
-
-/** https://reproducible-builds.org/specs/source-date-epoch/ */
-function readEpoch(): Date | undefined {
-  const text = process.env.SOURCE_DATE_EPOCH;
-  if (text === undefined || text === '') return undefined;
-  if (/^\d{1,12}$/.test(text)) return new Date(Number(text) * 1000);
-  throw new ImagoError('BAD_EPOCH', 'SOURCE_DATE_EPOCH is no time', {
-    want: 'seconds since 1970',
-    got: JSON.stringify(text),
-  });
 }

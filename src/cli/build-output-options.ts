@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { ImagoError } from '../core/errors.ts';
+import type { BuildOptions, BuildResult } from '../engine/build.ts';
+import { checkWritable } from '../engine/build-output-check.ts';
+import { OUTPUT_TYPES, parseAnnotation, parseAttestations, parseOutput } from '../engine/build-output-options.ts';
+import { encodeJson } from '../oci/json.ts';
+import type { CommandContext, OptionSpec, OptionValues } from './command.ts';
+
+/** The flags of `build` that are about what becomes of its result. */
+export const BUILD_OUTPUT_OPTIONS: Record<string, OptionSpec> = {
+  output: {
+    type: 'string',
+    short: 'o',
+    multiple: true,
+    value: 'where',
+    help: "What to make: 'type=local,dest=DIR' or DIR, 'type=tar,dest=FILE' or -, type=oci, docker, image, registry",
+    complete: OUTPUT_TYPES.map((type) => `type=${type}`),
+  },
+  push: { type: 'boolean', help: 'Push the image under its names (type=registry)' },
+  load: { type: 'boolean', help: 'Keep the image in the store beside other outputs (type=image)' },
+  'rewrite-timestamp': { type: 'boolean', help: 'No file of a new layer is younger than SOURCE_DATE_EPOCH' },
+  annotation: {
+    type: 'string',
+    multiple: true,
+    value: '[where:]key=value',
+    help: 'Annotate the manifest, or manifest-descriptor:, index:, index-descriptor:',
+    complete: 'none',
+  },
+  attest: {
+    type: 'string',
+    multiple: true,
+    value: 'type=kind',
+    help: 'Attest the result: type=provenance[,mode=max], type=sbom',
+    complete: ['type=provenance', 'type=sbom'],
+  },
+  provenance: {
+    type: 'string',
+    value: 'how',
+    help: 'Attest how it was built (SLSA): true, false, mode=min, mode=max[,version=v1]',
+    complete: ['true', 'false', 'mode=min', 'mode=max'],
+  },
+  sbom: {
+    type: 'string',
+    value: 'yes',
+    help: 'Attest what is in it (SPDX): true or false',
+    complete: ['true', 'false'],
+  },
+  iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
+  'metadata-file': { type: 'string', value: 'file', help: 'Write digests, names and the provenance to a JSON file' },
+};
+
+/** Looks first whether the files that come last can be written. Throws `CANNOT_WRITE`, `BAD_OUTPUT`, `BAD_ATTESTATION`. */
+export function readBuildOutputOptions(
+  options: OptionValues,
+  stdout: CommandContext['stdout'],
+): Pick<BuildOptions, 'outputs' | 'push' | 'load' | 'annotations' | 'attest' | 'rewriteTimestamp' | 'stdout'> {
+  for (const name of ['iidfile', 'metadata-file']) {
+    if (options[name] !== undefined) checkWritable(options[name] as string, 'file');
+  }
+  const outputs = (options.output as string[]).map(parseOutput);
+  if (stdout.isTTY && outputs.some(({ dest }) => dest === '-')) {
+    throw new ImagoError('BAD_OUTPUT', 'an archive is not for a terminal', { remedy: 'redirect it, or name a file' });
+  }
+  return {
+    outputs,
+    push: options.push === true,
+    load: options.load === true,
+    annotations: (options.annotation as string[]).flatMap(parseAnnotation),
+    attest: parseAttestations({
+      provenance: options.provenance as string | undefined,
+      sbom: options.sbom as string | undefined,
+      attest: options.attest as string[],
+    }),
+    ...(options['rewrite-timestamp'] === true ? { rewriteTimestamp: true } : {}),
+    stdout: async (chunk) => {
+      if (stdout.destroyed) await once(stdout, 'close');
+      await new Promise<void>((resolve, reject) => stdout.write(chunk, (error) => (error ? reject(error) : resolve())));
+    },
+  };
+}
+
+/** The ID goes to standard output where nothing else does. */
+export function writeBuildResult(
+  { id, metadata }: BuildResult,
+  options: OptionValues,
+  stdout: CommandContext['stdout'],
+  quiet: boolean,
+): void {
+  if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id);
+  if (options['metadata-file'] !== undefined) {
+    // Sorted, as buildx does.
+    const sorted = JSON.parse(Buffer.from(encodeJson(metadata)).toString()) as unknown;
+    writeFileSync(options['metadata-file'] as string, `${JSON.stringify(sorted, null, 2)}\n`);
+  }
+  const taken = (options.output as string[]).some((text) => parseOutput(text).dest === '-');
+  if (quiet && !taken) stdout.write(`${id}\n`);
+}
