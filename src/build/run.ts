@@ -7,6 +7,7 @@ import type { RunConfig } from '../oci/config.ts';
 import type { Lease } from '../store/lease.ts';
 import { BuildError } from './errors.ts';
 import type { StepProgress } from './events.ts';
+import { debugShell, type OnFailure } from './failure.ts';
 import type { RunMount, SecretVariable } from './mounts.ts';
 import { runConfig, type StageState, shellOf } from './state.ts';
 
@@ -53,7 +54,14 @@ export interface RunRequest {
   /** Of the build: what it adds holds until the build is done. */
   lease: Lease;
   signal?: AbortSignal;
+  /** On this process's own terminal; what it changes is discarded. */
+  terminal?: boolean;
   onOutput(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  /** Is waited for, before what the command left goes away. `shell` runs in it, `args` in place of the command's. */
+  onFailed?(
+    end: { status: number } | { error: Error },
+    shell: (args: readonly string[]) => Promise<number>,
+  ): Promise<void>;
 }
 
 export interface RunOutcome {
@@ -154,10 +162,11 @@ const KEPT_OUTPUT = 8192;
 /** Runs the command; a status other than 0 is an error that carries the end of the output. */
 export async function executeRun(
   run: RunStep,
-  request: Omit<RunRequest, 'onOutput' | 'config'>,
+  request: Omit<RunRequest, 'onOutput' | 'onFailed' | 'config'>,
   state: StageState,
   progress: StepProgress,
   at: { line: number; endLine: number; step: string },
+  onFailure?: OnFailure,
 ): Promise<RunOutcome['layer']> {
   let tail = Buffer.alloc(0);
   const outcome = await run({
@@ -167,15 +176,27 @@ export async function executeRun(
       tail = Buffer.concat([tail, data]).subarray(-KEPT_OUTPUT);
       progress.output(stream, data);
     },
+    onFailed: async (end, shell) => {
+      const error = 'error' in end ? end.error : failedRun(request.args, end.status, at, tail);
+      await onFailure?.({ step: at.step, error, shell: () => shell(debugShell(state)) });
+    },
   });
   if (outcome.status === 0) return outcome.layer;
-  const shown = request.args.join(' ');
-  throw new BuildError(
-    'RUN_FAILED',
-    `process ${JSON.stringify(shown)} did not complete successfully: exit code: ${outcome.status}`,
-    at,
-    at.step,
-    tail.toString(),
-    { exitCode: 1 },
-  );
+  throw failedRun(request.args, outcome.status, at, tail);
+}
+
+function failedRun(
+  args: readonly string[],
+  status: number,
+  at: { line: number; endLine: number; step: string },
+  tail: Buffer,
+): BuildError {
+  const words = `process ${JSON.stringify(args.join(' '))} did not complete successfully: exit code: ${status}`;
+  return new BuildError('RUN_FAILED', words, at, at.step, lastLines(tail), { exitCode: 1 });
+}
+
+/** Begins with a whole line where more was said than is kept. */
+function lastLines(tail: Buffer): string {
+  const cut = tail.length < KEPT_OUTPUT ? 0 : tail.indexOf(10) + 1;
+  return tail.subarray(cut).toString();
 }

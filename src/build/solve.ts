@@ -20,6 +20,7 @@ import { type CopyOrigin, layersOrigin } from './copy-origin.ts';
 import { copyHistory, type PreparedCopy, prepareCopy } from './copy-prepare.ts';
 import { locateError } from './errors.ts';
 import type { BuildProgress, StepProgress } from './events.ts';
+import { debugShell, type OnFailure, shellEnv } from './failure.ts';
 import { ImageFiles } from './image-source.ts';
 import { RunMounts } from './mounts.ts';
 import { countSteps, describeStep, StepNames } from './names.ts';
@@ -69,6 +70,7 @@ export interface SolveOptions {
   /** Gets what comes from the network. */
   materials?: Materials;
   progress: BuildProgress;
+  onFailure?: OnFailure | undefined;
   signal?: AbortSignal;
 }
 
@@ -246,7 +248,9 @@ class Solver implements Disposable {
             throw new Error(`not a layer step: ${instruction.name}`);
         }
       } catch (error) {
-        throw locateError(error, instruction, name);
+        const located = locateError(error, instruction, name);
+        if (instruction.name !== 'RUN') await this.#tellFailure(state, name, located as Error);
+        throw located;
       }
     };
     const numbered = async (progress: StepProgress): Promise<StepValue> => {
@@ -254,6 +258,19 @@ class Solver implements Disposable {
       return { cached, value: { ...value, step: progress.number } };
     };
     return enter(() => this.#options.progress.step(name, numbered, { inputs, planned: true }));
+  }
+
+  async #tellFailure(state: StageState, step: string, error: Error): Promise<void> {
+    const { run, network, lease, signal, runSettings: settings, onFailure } = this.#options;
+    if (onFailure === undefined || signal?.aborted === true) return;
+    const none = { scripts: [], mounts: [], secretVariables: [], insecure: false, terminal: true, onOutput() {} };
+    const shell = async (): Promise<number> => {
+      this.#options.checkRunnable(state.draft.config);
+      const process = { args: debugShell(state), env: shellEnv(state), config: runConfig(state), network, settings };
+      const place = { diffIds: diffIds(state), lower: () => undefined, lease, signal };
+      return (await run({ ...none, ...process, ...place })).status;
+    };
+    await onFailure({ step, error, shell });
   }
 
   /** Done once for all stages and platforms; for all but the first it is as if the cache had had it. */
@@ -321,13 +338,13 @@ class Solver implements Disposable {
     progress: StepProgress,
     at: { line: number; endLine: number; step: string },
   ): Promise<Digest | null> {
-    const { run, lease, signal } = this.#options;
+    const { run, lease, signal, onFailure } = this.#options;
     const lower = (path: ByteString): 'directory' | 'other' | undefined => {
       const type = lookup(files.tree, path, { links: 'none' })?.type;
       return type === undefined || type === 'directory' ? type : 'other';
     };
     const whole = { ...request, diffIds: diffIds(state), lower, lease, signal };
-    const layer = await executeRun(run, whole, state, progress, at);
+    const layer = await executeRun(run, whole, state, progress, at, onFailure);
     // It may have taken long: what people changed meanwhile is looked at anew.
     this.#common.context = undefined;
     return layer?.diffId ?? null;

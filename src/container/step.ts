@@ -55,6 +55,8 @@ export interface StepOptions {
   /** All rights: capabilities, devices, system calls, cgroups. */
   insecure?: boolean;
   settings?: StepSettings;
+  /** On this process's own terminal, which must be one; `stdout` and `stderr` are not used. */
+  terminal?: boolean;
   /** 'inherit' passes this process's own on. */
   stdout: 'inherit' | ((chunk: Buffer) => void);
   stderr: 'inherit' | ((chunk: Buffer) => void);
@@ -73,7 +75,16 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
   const bundle = join(store.run, 'steps', id);
   const rootfs = join(bundle, 'rootfs');
   mkdirSync(bundle, { recursive: true, mode: 0o700 });
-  const { diffIds, upper, work, stepMounts = [], secretEnv = [], insecure = false, settings = {} } = options;
+  const {
+    diffIds,
+    upper,
+    work,
+    stepMounts = [],
+    secretEnv = [],
+    insecure = false,
+    settings = {},
+    terminal = false,
+  } = options;
   const reapers = [startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] })];
   const sources = new StepMounts(store, join(bundle, 'mounts'));
   const secret = secretEnv.length > 0 || stepMounts.some(({ type }) => type === 'secret');
@@ -93,8 +104,8 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     try {
       const mounts = [...shmMount(settings), ...(options.mounts ?? []), ...sources.mounts];
       const capabilities = selectCapabilities({ add: insecure ? ['ALL'] : (options.capAdd ?? []) });
-      const env = mergeVariables(environment(options.env, {}), secretEnv);
-      const process = { ...options, env, terminal: false, capabilities, ulimits: settings.ulimits };
+      const env = mergeVariables(environment(options.env, { terminal }), secretEnv);
+      const process = { ...options, env, terminal, capabilities, ulimits: settings.ulimits };
       const network = options.network ?? 'host';
       const hostname = options.hostname ?? (network === 'host' ? undefined : 'buildstep');
       writeBundle({
@@ -143,12 +154,14 @@ async function runToEnd(
   const global = ['--root', states, '--log', log, '--log-format', 'json'];
   const way = (to: StepOptions['stdout']): 'inherit' | 'pipe' => (to === 'inherit' ? 'inherit' : 'pipe');
   const child = spawn(program, [...global, 'run', '--bundle', bundle, id], {
-    stdio: ['ignore', way(options.stdout), way(options.stderr), ...(options.locks ?? [])],
-    // A terminal's Ctrl-C is for this process, which then ends the step in order.
-    detached: true,
+    stdio: options.terminal
+      ? ['inherit', 'inherit', 'inherit', ...(options.locks ?? [])]
+      : ['ignore', way(options.stdout), way(options.stderr), ...(options.locks ?? [])],
+    // A terminal's Ctrl-C is for this process, which then ends the step in order; one at the terminal gets it itself.
+    detached: options.terminal !== true,
   });
-  if (options.stdout !== 'inherit') child.stdout!.on('data', options.stdout);
-  if (options.stderr !== 'inherit') child.stderr!.on('data', options.stderr);
+  if (options.stdout !== 'inherit') child.stdout?.on('data', options.stdout);
+  if (options.stderr !== 'inherit') child.stderr?.on('data', options.stderr);
   // The container's first process, whose end ends all others, may not be there yet.
   const kill = (): void => {
     const found = runtimeProcess(states, id);

@@ -1,6 +1,8 @@
 import type { ArchiveSink } from '../archive/write-tar.ts';
+import { checkFrontend } from '../build/checks-frontend.ts';
 import { NamedContexts } from '../build/context-names.ts';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
+import { type OnFailure, onlyFirst } from '../build/failure.ts';
 import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
 import { buildEpoch } from '../build/reproducible.ts';
@@ -8,12 +10,13 @@ import type { Entitlement, RunNetwork, RunSettings } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { ImageDraft } from '../image/draft.ts';
-import { defaultPlatform } from '../image/image.ts';
+import { defaultPlatform, type Image } from '../image/image.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
 import { BuildCaches } from './build-cache.ts';
+import { warnOfChecks } from './build-checks.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
 import { chooseOutputs, type OutputResult, writeOutputs } from './build-output.ts';
 import { checkOutputs } from './build-output-check.ts';
@@ -74,6 +77,8 @@ export interface BuildOptions {
   /** Where an output with dest '-' goes. */
   stdout?: ArchiveSink;
   onEvent?: OnBuildEvent;
+  /** Is told of the first step that fails, while its file system is still there, and waited for. */
+  onFailure?: OnFailure;
   /** The Dockerfile as it was read, before anything is made of it. */
   onDockerfile?: (source: DockerfileSource) => void;
   signal?: AbortSignal;
@@ -100,8 +105,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const epoch = buildEpoch(options.epoch, buildArgs);
   const materials = new Materials();
   using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir, materials });
-  const { source: context, dockerfile } = await contexts.open(options);
+  const { source: context, dockerfile, ignorePatterns } = await contexts.open(options);
   options.onDockerfile?.(dockerfile);
+  checkFrontend(dockerfile.text, buildArgs);
   const file = parseDockerfile(dockerfile.text);
   warnOfInput(file, buildArgs, progress);
   const secrets = new BuildSecrets(options.secrets ?? {});
@@ -116,6 +122,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   // A base's triggers may need further bases.
   while (await bases.fetchWanted()) plans = planAll();
   warnOfContexts(named, progress);
+  const find = (reference: string, wanted: Platform): Image | undefined => bases.peek(reference, wanted);
+  const checked = { buildArgs, target: options.target, platform: platforms[0]!, host, ignorePatterns, contexts: named };
+  warnOfChecks(dockerfile.text, { ...checked, find }, progress);
   const { cacheFrom: from, cacheTo: to, noCache = false } = options;
   using caches = await BuildCaches.open({ store, lease, from, to, noCache, progress, signal });
   const drafts = await solvePlans(plans, {
@@ -138,6 +147,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
       return image;
     },
     materials,
+    onFailure: onlyFirst(options.onFailure),
     progress,
     signal,
   });

@@ -35,9 +35,26 @@ export function createRunStep(store: Store, secrets: StepSecrets): RunStep {
     const mounts = request.scripts.map((script, i) => mountScript(script, ingest.path(`script-${i}`)));
     const stepMounts = await resolveMounts(request.mounts, secrets, caches, ingest);
     const places = { upper, work: ingest.path('work'), mounts, stepMounts, secretEnv, locks: caches.descriptors };
-    const status = await runCommand(store, request, places);
-    return status === 0 ? { status, layer: await takeLayer(store, request, upper) } : { status };
+    const status = await runToEnd(store, request, places);
+    return status === 0 && request.terminal !== true
+      ? { status, layer: await takeLayer(store, request, upper) }
+      : { status };
   };
+}
+
+/** Tells of a failure while what the command left is there. */
+async function runToEnd(store: Store, request: RunRequest, places: Places): Promise<number> {
+  const shell = (args: readonly string[]): Promise<number> =>
+    runCommand(store, { ...request, args, terminal: true }, places);
+  let status: number;
+  try {
+    status = await runCommand(store, request, places);
+  } catch (error) {
+    if (request.signal?.aborted !== true) await request.onFailed?.({ error: error as Error }, shell);
+    throw error;
+  }
+  if (status !== 0) await request.onFailed?.({ status }, shell);
+  return status;
 }
 
 /** The directories of a step's cache mounts, by target; two mounts of one cache share its lock. */
@@ -126,7 +143,7 @@ type Places = Pick<ThreadedStep, 'upper' | 'work' | 'mounts' | 'stepMounts' | 's
 
 async function runCommand(store: Store, request: RunRequest, places: Places): Promise<number> {
   const { runStepInThread } = await import('../container/step-thread.ts');
-  const { diffIds, config, args, env, network, insecure, settings, signal, onOutput } = request;
+  const { diffIds, config, args, env, network, insecure, settings, terminal, signal, onOutput } = request;
   const step: ThreadedStep = {
     diffIds,
     ...places,
@@ -137,6 +154,7 @@ async function runCommand(store: Store, request: RunRequest, places: Places): Pr
     network,
     insecure,
     settings,
+    terminal,
   };
   return runStepInThread(store, step, { onOutput, signal });
 }
