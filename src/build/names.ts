@@ -39,7 +39,8 @@ export function describeStep(instruction: StageInstruction, state: StageState, o
   let text = instruction.source.replace(/^\S+/, (word) => word.toUpperCase());
   try {
     const raw: ExpandOptions = { ...options, rawQuotes: true, rawEscapes: true, keepUnset: true };
-    text = expandWord(text, (name) => state.env.get(name), raw);
+    const secret = secretNames(instruction);
+    text = expandWord(text, (name) => (secret.has(name) ? '****' : state.env.get(name)), raw);
   } catch {
     // Shell syntax that only looks like a variable.
   }
@@ -47,4 +48,12 @@ export function describeStep(instruction: StageInstruction, state: StageState, o
   const [doc] = instruction.heredocs;
   const alone = doc !== undefined && parseHeredocWord(instruction.args[0] ?? '') !== undefined;
   return alone ? `${text} (${summarizeHeredoc(doc.content)})` : text;
+}
+
+/** Variables whose values are secrets there: what ENV says of them would only look as if it were one. */
+function secretNames(instruction: StageInstruction): ReadonlySet<string> {
+  const mounts = instruction.name === 'RUN' ? instruction.mounts : [];
+  return new Set(
+    mounts.flatMap((text) => (/\btype=secret\b/i.test(text) ? (/\benv=(\w+)/i.exec(text)?.[1] ?? []) : [])),
+  );
 }

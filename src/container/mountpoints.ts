@@ -1,4 +1,4 @@
-import { closeSync, constants, lstatSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, constants, lstatSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { dirname } from 'node:path/posix';
 import { readRootAttributes, writeRootAttributes } from '../snapshot/root-attributes.ts';
@@ -16,6 +16,8 @@ export interface MountPoint {
   /** Absolute. */
   path: string;
   directory: boolean;
+  /** Of a directory that has to be made (default 0755). */
+  mode?: number;
 }
 
 const COMMON: readonly MountPoint[] = [
@@ -41,14 +43,17 @@ export function missingMountPoints(root: number, more: readonly MountPoint[] = [
 export function writeMountPoints(layer: string, root: number, missing: readonly MountPoint[]): void {
   const rootfs = readlinkSync(`/proc/thread-self/fd/${root}`);
   const made: string[] = [''];
-  for (const { path, directory } of missing) {
+  for (const { path, directory, mode = 0o755 } of missing) {
     const parent = placeInside(root, rootfs, dirname(path));
     // A symlink that leads nowhere: the runtime follows it in its own way.
     if (parent === undefined) continue;
     makeDirectories(layer, parent, made);
     const place = join(layer, parent, path.slice(path.lastIndexOf('/') + 1));
-    if (directory) mkdirSync(place, { mode: 0o755, recursive: true });
-    else writeFileSync(place, '', { mode: 0o644 });
+    if (!directory) writeFileSync(place, '', { mode: 0o644 });
+    else {
+      mkdirSync(place, { recursive: true });
+      chmodSync(place, mode);
+    }
   }
   // Last, since what is made in a directory changes its time.
   for (const path of made.reverse()) {

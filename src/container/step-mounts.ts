@@ -98,7 +98,8 @@ export class StepMounts {
         const size = mount.size > 0 ? [`size=${mount.size}`] : [];
         const options = ['nosuid', ...size, ...(readonly ? ['ro'] : [])];
         this.mounts.push({ destination: target, type: 'tmpfs', source: 'tmpfs', options });
-        this.points.push({ path: target, directory: true });
+        // The runtime gives a tmpfs the mode of its mount point.
+        this.points.push({ path: target, directory: true, mode: 0o1777 });
         return;
       }
       case 'layers': {

@@ -156,7 +156,7 @@ describe('secrets of a build', { skip: whyNoRun() }, () => {
     using lab = new BuildLab();
     await lab.importBase();
     const hidden = `hidden-${random()}`;
-    const { output, image } = await lab.build(
+    const { output, image, done } = await lab.build(
       [
         'FROM base',
         'ENV S=public',
@@ -168,6 +168,7 @@ describe('secrets of a build', { skip: whyNoRun() }, () => {
     );
     assert.equal(output, `${hidden}\n\nno file\npublic ${hidden}\n\n${hidden}\npublic unset\n`);
     assert.ok(!JSON.stringify(image.config).includes(hidden));
+    assert.match(done.find((step) => step.includes('env=S'))!, /echo "\*{4}"/);
     assert.deepEqual(filesWith(lab, hidden), []);
   });
 
