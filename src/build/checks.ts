@@ -38,7 +38,7 @@ export interface CheckOptions {
   ignorePatterns: readonly string[];
   /** Undefined: nobody knows what it has. */
   baseOf(reference: string, platform: Platform): CheckedBase | undefined;
-  /** Stages and images that `--build-context` stands in for. */
+  /** Stages that `--build-context` stands in for. */
   isReplaced(name: string, platform: Platform): boolean;
 }
 
@@ -47,7 +47,7 @@ export interface CheckResult {
   config: CheckConfig;
   outline: Outline;
   /** What ended the checking. */
-  error?: DockerfileError;
+  error?: ImagoError;
   /** Bases that are not known: variables were not checked on top of them. */
   unknown: string[];
 }
@@ -341,12 +341,18 @@ class Checker {
   }
 
   #start(stage: Stage): { start: StageStart; triggers: readonly string[] } {
-    const { base, image, platform, raw } = stage;
+    const { base, from, image, platform, raw } = stage;
     if (base?.walk !== undefined) return { start: base.walk.end(), triggers: base.walk.onbuild };
-    const { baseOf, isReplaced } = this.#options;
-    const empty = image === 'scratch' || isReplaced(image, platform) || base !== undefined;
-    const found = empty ? undefined : baseOf(image, platform);
-    if (!empty && found === undefined) this.#unknown.add(image);
+    if (!isReference(image)) {
+      throw new DockerfileError(
+        `invalid base image name ${JSON.stringify(image)}`,
+        raw,
+        undefined,
+        findWord(raw, from.image),
+      );
+    }
+    const found = image === 'scratch' ? undefined : this.#options.baseOf(image, platform);
+    if (image !== 'scratch' && found === undefined) this.#unknown.add(image);
     const variables = new Map([['PATH', '']]);
     for (const entry of found?.env ?? []) {
       const equals = entry.indexOf('=');

@@ -1,4 +1,5 @@
 import { isImagoError } from '../core/errors.ts';
+import type { CheckWarning } from './checks-report.ts';
 
 /** What a build tells while it runs. `step` numbers count from 1 in the order of starting. */
 export type BuildEvent =
@@ -15,7 +16,8 @@ export type BuildEvent =
   | { type: 'done'; step: number; cached: boolean; seconds: number }
   /** `canceled`: it did not fail, but was stopped since another one did, or the caller wanted it. */
   | { type: 'error'; step: number; message: string; canceled: boolean }
-  | { type: 'warning'; text: string; line?: number };
+  /** `check`: what a build check found. */
+  | { type: 'warning'; text: string; line?: number; check?: CheckWarning };
 
 export type OnBuildEvent = (event: BuildEvent) => void;
 
@@ -83,8 +85,8 @@ export class BuildProgress {
     return false;
   }
 
-  warn(text: string, line?: number): void {
-    this.#onEvent({ type: 'warning', text, line });
+  warn(text: string, line?: number, check?: CheckWarning): void {
+    this.#onEvent({ type: 'warning', text, line, ...(check && { check }) });
   }
 }
 

@@ -240,7 +240,10 @@ class Planner {
 }
 
 /** https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope */
-function platformArgs(options: PlanOptions, last: string | undefined): Map<string, string> {
+export function platformArgs(
+  options: Pick<PlanOptions, 'host' | 'platform' | 'target' | 'buildArgs'>,
+  last: string | undefined,
+): Map<string, string> {
   const { host, platform, target, buildArgs } = options;
   const args = new Map<string, string>();
   for (const [prefix, value] of [

@@ -90,6 +90,16 @@ export class BaseImages {
     return this.#find(reference, platform);
   }
 
+  /** Undefined where it is not here (yet). */
+  peek(reference: string, platform: Platform): Image | undefined {
+    try {
+      return this.#find(reference, platform);
+    } catch (error) {
+      if (error instanceof ImagoError) return undefined;
+      throw error;
+    }
+  }
+
   #find(reference: string, platform: Platform): Image {
     const { store } = this.#options;
     const loaded = this.#layouts.get(keyOf(reference, platform));

@@ -8,6 +8,7 @@ import {
   privateSource,
 } from '../build/context-source.ts';
 import { readTarContext } from '../build/context-tar.ts';
+import { decodeDockerfile } from '../build/dockerfile-text.ts';
 import type { BuildProgress } from '../build/events.ts';
 import type { Materials } from '../build/provenance.ts';
 import { findSource, readSource, type SourceNode } from '../build/source.ts';
@@ -33,6 +34,13 @@ export interface ContextOptions {
   context?: ContextInput;
   /** Path of the Dockerfile, or its text. In a context that is not a directory here, the path is in the context. */
   file?: string | DockerfileSource;
+}
+
+export interface OpenedContext {
+  source: ContextSource;
+  dockerfile: DockerfileSource;
+  /** Of its ignore file. */
+  ignorePatterns: string[];
 }
 
 /** More is no Dockerfile. */
@@ -65,28 +73,32 @@ export class BuildContexts implements Disposable {
   }
 
   /** The main context and the Dockerfile. Throws `BAD_CONTEXT`, `NO_DOCKERFILE`, and what fetching throws. */
-  async open({ context, file }: ContextOptions): Promise<{ source: ContextSource; dockerfile: DockerfileSource }> {
-    if (context === undefined) return { source: EMPTY_CONTEXT, dockerfile: readLocal(undefined, file) };
+  async open({ context, file }: ContextOptions): Promise<OpenedContext> {
+    const ignorePatterns: string[] = [];
+    if (context === undefined) {
+      return { source: EMPTY_CONTEXT, dockerfile: readLocal(undefined, file), ignorePatterns };
+    }
     if (typeof context === 'string') {
       if (isDirectory(context)) {
         const dockerfile = readLocal(context, file);
-        return { source: directorySource(this.#store, context, readIgnore(context, file)), dockerfile };
+        const ignored = readIgnore(context, file);
+        return { source: directorySource(this.#store, context, ignored), dockerfile, ignorePatterns: ignored };
       }
       const git = parseGitUrl(/^github\.com\//.test(context) ? `https://${context}` : context);
       if (git !== undefined) {
         const directory = await this.#clone({ ...git, keepGitDir: git.keepGitDir ?? this.#keepGitDir });
         const source = privateSource(directory, PLACE);
-        return { source, dockerfile: readInside(source.open().root, file) };
+        return { source, dockerfile: readInside(source.open().root, file), ignorePatterns };
       }
       if (!/^https?:\/\//.test(context)) throw badContext(context);
     }
     const arrived = await this.#receive(context, PLACE);
     if (arrived.kind === 'tar') {
       const source = fixedSource(this.#openTar(arrived), PLACE);
-      return { source, dockerfile: readInside(source.open().root, file) };
+      return { source, dockerfile: readInside(source.open().root, file), ignorePatterns };
     }
     if (file !== undefined) throw twoDockerfiles(context);
-    return { source: EMPTY_CONTEXT, dockerfile: { name: 'Dockerfile', text: readText(arrived) } };
+    return { source: EMPTY_CONTEXT, dockerfile: { name: 'Dockerfile', text: readText(arrived) }, ignorePatterns };
   }
 
   /** A named context's files; each place once. */
@@ -168,8 +180,11 @@ function readLocal(context: string | undefined, file: string | DockerfileSource 
   if (typeof file === 'object') return file;
   const path = file ?? join(context ?? '.', 'Dockerfile');
   try {
-    return { name: basename(path), text: readFileSync(path, 'utf8') };
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST_DOCKERFILE)
+      throw noDockerfile(path, 'it is too large');
+    return { name: basename(path), text: decodeDockerfile(readFileSync(path)) };
   } catch (error) {
+    if (error instanceof ImagoError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     const lower = join(path, '..', 'dockerfile');
     if (code === 'ENOENT' && basename(path) === 'Dockerfile' && existsSync(lower)) return readLocal(context, lower);
@@ -184,14 +199,14 @@ function readInside(root: SourceNode, file: string | DockerfileSource | undefine
     const node = findSource(root, byteString(path), true);
     if (node?.type !== 'file') continue;
     if (node.size > LARGEST_DOCKERFILE) throw noDockerfile(path, 'it is too large');
-    return { name: basename(path), text: readSource(node).toString() };
+    return { name: basename(path), text: decodeDockerfile(readSource(node)) };
   }
   throw noDockerfile(file ?? 'Dockerfile', `there is none in ${PLACE}`);
 }
 
 function readText({ path, size }: Arrived): string {
   if (size > LARGEST_DOCKERFILE) throw noDockerfile('-', 'it is too large');
-  return readFileSync(path, 'utf8');
+  return decodeDockerfile(readFileSync(path));
 }
 
 function noDockerfile(path: string, problem: string, cause?: unknown): ImagoError {

@@ -12,10 +12,6 @@ function isPredefined(name: string): boolean {
 
 /** What of a build's input has no effect. */
 export function warnOfInput(file: Dockerfile, buildArgs: ReadonlyMap<string, string>, progress: BuildProgress): void {
-  for (const { line, text } of file.warnings) progress.warn(text, line);
-  if (buildArgs.has('BUILDKIT_SYNTAX')) {
-    progress.warn('BUILDKIT_SYNTAX is ignored: the Dockerfile is read by imago itself, and no frontend is fetched');
-  }
   const all = [...file.globalArgs, ...file.stages.flatMap(({ instructions }) => instructions)];
   const declared = new Set(all.flatMap((i) => (i.name === 'ARG' ? i.args.map(({ key }) => key) : [])));
   const unused = [...buildArgs.keys()].filter((name) => !declared.has(name) && !isPredefined(name));

@@ -132,5 +132,4 @@ export interface Dockerfile {
   /** ARGs before the first FROM. */
   globalArgs: ArgInstruction[];
   stages: Stage[];
-  warnings: { line: number; text: string }[];
 }

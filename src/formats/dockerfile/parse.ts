@@ -23,7 +23,7 @@ const STAGE_NAME = /^[a-z][a-z0-9\-_.]*$/;
 /** Parses a whole Dockerfile. Throws `DockerfileError` with the line. Variables stay unexpanded. */
 export function parseDockerfile(text: string): Dockerfile {
   const { file: raw, failure } = readInstructions(text);
-  const file: Dockerfile = { directives: raw.directives, escape: raw.escape, globalArgs: [], stages: [], warnings: [] };
+  const file: Dockerfile = { directives: raw.directives, escape: raw.escape, globalArgs: [], stages: [] };
   // What is wrong further up comes first.
   for (const item of raw.instructions) {
     const instruction = parseInstruction(item);
