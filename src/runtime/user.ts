@@ -19,7 +19,8 @@ const MAX_ID = 2 ** 31 - 1;
 
 /**
  * `text` is what `--user` and USER take: user, uid, user:group, uid:gid, mixed; empty is root.
- * As Docker: a number needs no line in /etc/passwd, its group is then 0; groups that list the user are added.
+ * As Docker: a number needs no line in /etc/passwd, its group is then 0; groups that list the user are added
+ * unless a group is named.
  * Throws `UNKNOWN_USER`, `UNKNOWN_GROUP`.
  */
 export function resolveUser(text: string, database: UserDatabase): ResolvedUser {
@@ -42,7 +43,7 @@ export function resolveUser(text: string, database: UserDatabase): ResolvedUser 
   const gid = groupPart === '' ? checkId(line?.[3] ?? '0', userPart) : findGroup(groupPart, groups);
   const name = line?.[0];
   const additionalGids =
-    name === undefined
+    name === undefined || groupPart !== ''
       ? []
       : groups
           .filter((fields) => (fields[3] ?? '').split(',').includes(name))
