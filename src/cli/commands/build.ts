@@ -3,6 +3,7 @@ import { parseEpoch } from '../../build/reproducible.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
 import type { DockerfileSource } from '../../engine/build-context.ts';
+import { debugFailure } from '../build-debug.ts';
 import {
   createBuildPrinter,
   PROGRESS_KINDS,
@@ -88,6 +89,7 @@ export const command: Command = {
       help: 'How it is shown: auto (default, or BUILDKIT_PROGRESS), tty, plain, rawjson, quiet',
       complete: PROGRESS_KINDS,
     },
+    debug: { type: 'boolean', help: 'Open a shell where a step failed' },
     quiet: { type: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
   },
   args: { min: 1, max: 1 },
@@ -107,6 +109,7 @@ export const command: Command = {
           dockerfile = source;
         },
         onEvent: (event) => printer.print(event),
+        ...(options.debug === true && { onFailure: (failed) => debugFailure(failed, context, printer) }),
       });
       printer.close();
       writeBuildResult(result, options, stdout, quiet);
