@@ -1,8 +1,11 @@
 import type { ArchiveContent, LayerWish } from '../archive/content.ts';
 import { DirectoryContent } from '../archive/directory.ts';
 import { loadContent } from '../archive/load.ts';
+import { parseFile } from '../archive/plan.ts';
+import { IMAGE_NAME, REF_NAME } from '../archive/read-oci.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { encodeJson } from '../oci/json.ts';
+import { parseManifest } from '../oci/manifest.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { LayerResult } from '../store/ingest-layer.ts';
@@ -21,11 +24,25 @@ export async function loadLayoutImage(
   { path, wanted }: { path: string; wanted: string | undefined },
   options: { platform: Platform; signal?: AbortSignal | undefined },
 ): Promise<Descriptor> {
-  await using source = openLayoutSource('oci-layout', path, wanted);
+  await using source = openLayoutSource('oci-layout', path, wanted && (byTag(path, wanted) ?? wanted));
   const { bytes, mediaType, digest } = await source.readTop();
   using content = new OneImage(new DirectoryContent(path), { mediaType, digest, size: bytes.length });
   const [image] = await loadContent(store, lease, content, options);
   return image!.descriptor;
+}
+
+/** The digest of the one image that has this tag behind its name: containerd and Docker write names in full. */
+function byTag(path: string, wanted: string): string | undefined {
+  using content = new DirectoryContent(path);
+  const bytes = content.read('index.json');
+  if (bytes === undefined) return undefined;
+  const parsed = parseFile(content, 'index.json', () => parseManifest(bytes, { mediaType: MEDIA_TYPES.index }));
+  if (parsed.kind !== 'index') return undefined;
+  const found = parsed.value.manifests.filter(({ annotations }) =>
+    [annotations?.[REF_NAME], annotations?.[IMAGE_NAME]].some((name) => name?.endsWith(`:${wanted}`)),
+  );
+  const digests = new Set(found.map(({ digest }) => digest));
+  return digests.size === 1 ? [...digests][0] : undefined;
 }
 
 /** A layout as if there were only this image in it. */
