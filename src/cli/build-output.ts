@@ -1,11 +1,9 @@
 import { BuildError } from '../build/errors.ts';
 import type { BuildEvent } from '../build/events.ts';
 import { ImagoError } from '../core/errors.ts';
-import type { DockerfileSource } from '../engine/build-context.ts';
-import { DockerfileError } from '../formats/dockerfile/errors.ts';
 import { JsonPrinter } from './build-output-json.ts';
 import { PlainPrinter } from './build-output-plain.ts';
-import { escapeControls, lastState, oneLine } from './build-output-text.ts';
+import { lastState, oneLine } from './build-output-text.ts';
 import { LiveBuild } from './live-build.ts';
 import type { Terminal } from './style.ts';
 
@@ -59,29 +57,9 @@ export function createBuildPrinter(
   return live ? new LiveBuild(out) : new PlainPrinter(out);
 }
 
-const CONTEXT_LINES = 2;
-
 /** The end of what a failed step said. */
 export function printLastWords(out: Output, error: unknown): void {
   if (!(error instanceof BuildError) || error.output === '') return;
   const lines = error.output.split('\n').map(lastState).join('\n').trimEnd();
   out.write(`------\n > ${oneLine(error.step)}:\n${lines}\n------\n`);
-}
-
-/** Where an error points into the Dockerfile: what the step said last, and the lines around it. */
-export function printExcerpt(out: Output, error: unknown, source: () => DockerfileSource | undefined): void {
-  if (!(error instanceof BuildError) && !(error instanceof DockerfileError)) return;
-  const read = source();
-  if (read === undefined) return;
-  const { name, text } = read;
-  printLastWords(out, error);
-  out.write(`${name}:${error.line}\n--------------------\n`);
-  const lines = text.split('\n');
-  const first = Math.max(1, error.line - CONTEXT_LINES);
-  const last = Math.min(lines.length, error.endLine + CONTEXT_LINES);
-  for (let number = first; number <= last; number++) {
-    const mark = number >= error.line && number <= error.endLine ? '>>>' : '   ';
-    out.write(`${String(number).padStart(4)} | ${mark} ${escapeControls(lines[number - 1]!)}\n`);
-  }
-  out.write('--------------------\n');
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { BuildError } from '../../src/build/errors.ts';
-import { BuildPrinter, printExcerpt } from '../../src/cli/build-output.ts';
+import { printExcerpt } from '../../src/cli/build-error.ts';
+import { BuildPrinter } from '../../src/cli/build-output.ts';
 import { parseDockerfile } from '../../src/formats/dockerfile/parse.ts';
 
 class Output {
@@ -89,12 +90,10 @@ describe('printExcerpt', () => {
         '------',
         'Dockerfile:3',
         '--------------------',
-        '   1 |     FROM a',
         '   2 |     ',
         '   3 | >>> RUN x \\',
         '   4 | >>>   y',
         '   5 |     CMD z',
-        '   6 |     CMD w',
         '--------------------',
         '',
       ].join('\n'),
@@ -113,7 +112,7 @@ describe('printExcerpt', () => {
     );
     assert.equal(
       out.text,
-      'x.df:2\n--------------------\n   1 |     FROM a\n   2 | >>> RUNN b\n--------------------\n',
+      'x.df:2\n--------------------\n   1 |     FROM a\n   2 | >>> RUNN b\n     |     ^^^^\n--------------------\n',
     );
   });
 

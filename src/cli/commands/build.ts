@@ -1,16 +1,15 @@
 import { addAbortSignal } from 'node:stream';
+import type { CheckWarning } from '../../build/checks-report.ts';
+import { decodeDockerfile } from '../../build/dockerfile-text.ts';
 import { parseEpoch } from '../../build/reproducible.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
 import type { DockerfileSource } from '../../engine/build-context.ts';
+import { type Call, parseCall, runCall } from '../build-call.ts';
+import { printChecks } from '../build-checks.ts';
 import { debugFailure } from '../build-debug.ts';
-import {
-  createBuildPrinter,
-  PROGRESS_KINDS,
-  type ProgressKind,
-  printExcerpt,
-  readProgressKind,
-} from '../build-output.ts';
+import { printExcerpt } from '../build-error.ts';
+import { createBuildPrinter, PROGRESS_KINDS, type ProgressKind, readProgressKind } from '../build-output.ts';
 import { BUILD_OUTPUT_OPTIONS, readBuildOutputOptions, writeBuildResult } from '../build-output-options.ts';
 import { BUILD_RUN_OPTIONS, readBuildRunOptions } from '../build-run-options.ts';
 import type { Command, CommandContext, OptionValues } from '../command.ts';
@@ -91,16 +90,30 @@ export const command: Command = {
     },
     debug: { type: 'boolean', help: 'Open a shell where a step failed' },
     quiet: { type: 'boolean', short: 'q', help: 'Print nothing but the image ID' },
+    check: { type: 'boolean', help: 'Check the Dockerfile and build nothing; exit status 1 where something is found' },
+    call: {
+      type: 'string',
+      value: 'what',
+      help: 'Instead of building: check, outline (what can be given), targets; with ,format=json',
+      complete: ['build', 'check', 'outline', 'targets'],
+    },
   },
   args: { min: 1, max: 1 },
   complete: 'file',
   async run(context) {
     const { options, stdout, stderr, signal } = context;
+    const call = readCall(options);
     const build = await readOptions(context);
+    if (call !== undefined) return runCall(call, context, build);
     const kind = readProgress(options);
     const quiet = kind === 'quiet';
     let dockerfile: DockerfileSource | undefined;
     const printer = createBuildPrinter(kind, stderr);
+    const checks: CheckWarning[] = [];
+    const close = (): void => {
+      printer.close();
+      if (kind !== 'rawjson' && !quiet) printChecks(stderr, checks, dockerfile, process.env.IMAGO_DEBUG !== undefined);
+    };
     try {
       const result = await buildImage(context.openStore(), {
         ...build,
@@ -108,19 +121,32 @@ export const command: Command = {
         onDockerfile: (source) => {
           dockerfile = source;
         },
-        onEvent: (event) => printer.print(event),
+        onEvent: (event) => {
+          const check = event.type === 'warning' ? event.check : undefined;
+          if (check !== undefined) checks.push(check);
+          if (check === undefined || kind === 'rawjson') printer.print(event);
+        },
         ...(options.debug === true && { onFailure: (failed) => debugFailure(failed, context, printer) }),
       });
-      printer.close();
+      close();
       writeBuildResult(result, options, stdout, quiet);
       return 0;
     } catch (error) {
-      printer.close();
+      close();
       if (!signal.aborted && kind !== 'rawjson') printExcerpt(stderr, error, () => dockerfile);
       throw error;
     }
   },
 };
+
+function readCall(options: OptionValues): Call | undefined {
+  const call = options.call === undefined ? undefined : parseCall(options.call as string);
+  if (options.check !== true) return call;
+  if (options.call === undefined) return { name: 'check', json: false, ignoreStatus: false };
+  throw new ImagoError('BAD_USAGE', '--check and --call cannot be used together: --call=check is the same', {
+    exitCode: 125,
+  });
+}
 
 async function readOptions({ args, options, stdin, stdout, signal }: CommandContext): Promise<BuildOptions> {
   const path = args[0]!;
@@ -170,7 +196,7 @@ function checkChoice(name: string, value: unknown, choices: readonly string[]): 
 async function readInput(stdin: NodeJS.ReadStream): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of stdin) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
+  return decodeDockerfile(Buffer.concat(chunks));
 }
 
 function readContexts(words: readonly string[]): Record<string, string> {
