@@ -5,6 +5,7 @@ import { libcFunction } from './ffi.ts';
 
 const pipeCall = bindCall<[Buffer, number]>('pipe2', ['void *', 'int'], 'int');
 const dupCall = bindCall<[number]>('dup', ['int'], 'int');
+const fcntlCall = bindCall<[number, number, number]>('fcntl', ['int', 'int', 'int'], 'int');
 const dup3Call = bindCall<[number, number, number]>('dup3', ['int', 'int', 'int'], 'int');
 
 const O_CLOEXEC = 0o2000000;
@@ -47,6 +48,13 @@ export function makePipe(): { read: number; write: number } {
   const buffer = Buffer.alloc(8);
   pipeCall(undefined, buffer, O_CLOEXEC);
   return { read: buffer.readInt32LE(0), write: buffer.readInt32LE(4) };
+}
+
+const F_DUPFD_CLOEXEC = 1030;
+
+/** A copy of a descriptor that programs started from here on do not inherit. */
+export function privateCopy(fd: number): number {
+  return fcntlCall(undefined, fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /** A copy of a descriptor that programs started from here on inherit. */

@@ -133,6 +133,15 @@ class BodyReader implements AsyncIterableIterator<Buffer, undefined> {
   }
 }
 
+/**
+ * Frees a chunk of a body that nobody needs any more, now: left to the garbage collector, an upload at full speed has it
+ * run every 30 MB, which costs a third of all that the upload costs.
+ */
+export function freeChunk(chunk: Uint8Array): void {
+  // A slice of something else is not ours to free.
+  if (chunk.byteLength === chunk.buffer.byteLength) (chunk.buffer as ArrayBuffer).transfer(0);
+}
+
 /** As `readBody`, whole. */
 export async function readSmallBody(exchange: Exchange, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];

@@ -1,9 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Digest } from '../../core/digest.ts';
 import { ImagoError } from '../../core/errors.ts';
+import type { ByteStream } from '../storage/storage.ts';
 import { encodeErrors } from '../wire/errors.ts';
 import type { Exchange } from './exchange.ts';
 import type { WireFailure } from './failure.ts';
+import { sendFile } from './send-file.ts';
 
 export type Headers = Record<string, string | number | string[]>;
 
@@ -40,18 +42,22 @@ export async function sendStream(
   exchange: Exchange,
   status: number,
   headers: Headers,
-  { stream, length }: { stream: AsyncIterable<Uint8Array>; length: number },
+  { stream, length }: { stream: AsyncIterable<Uint8Array> | ByteStream; length: number },
 ): Promise<void> {
   const { response } = exchange;
   response.writeHead(status, { ...headers, 'Content-Length': length });
-  let sent = 0;
-  for await (const chunk of stream) {
-    sent += chunk.length;
-    if (sent > length) break;
-    exchange.bytesOut += chunk.length;
-    if (response.write(chunk)) continue;
-    if (response.destroyed || !(await drained(response))) return;
+  let sent = await sendOpenFile(exchange, stream);
+  if (sent === undefined) {
+    sent = 0;
+    for await (const chunk of stream) {
+      sent += chunk.length;
+      if (sent > length) break;
+      exchange.bytesOut += chunk.length;
+      if (response.write(chunk)) continue;
+      if (!(await drained(response))) break;
+    }
   }
+  if (response.destroyed) return;
   // Never an end that looks like one: the client is to see that bytes are missing.
   if (sent === length) {
     response.end();
@@ -61,8 +67,28 @@ export async function sendStream(
   throw new ImagoError('STORAGE_DAMAGED', 'a blob has another size than its storage said', { want: length, got: sent });
 }
 
+/** The bytes sent; undefined where they are to be read and written. */
+async function sendOpenFile(
+  exchange: Exchange,
+  stream: AsyncIterable<Uint8Array> | ByteStream,
+): Promise<number | undefined> {
+  if (!('file' in stream) || stream.file === undefined) return undefined;
+  const { file } = stream;
+  let sent: number | undefined;
+  try {
+    sent = await sendFile(exchange, file);
+    return sent;
+  } catch (error) {
+    sent = 0;
+    throw error;
+  } finally {
+    if (sent !== undefined) await stream.return();
+  }
+}
+
 /** False where the client went away. */
 function drained(response: ServerResponse): Promise<boolean> {
+  if (response.destroyed) return Promise.resolve(false);
   return new Promise((resolve) => {
     const settle = (ok: boolean): void => {
       response.off('drain', onDrain);

@@ -3,7 +3,7 @@ import { isImagoError } from '../../core/errors.ts';
 import type { UploadStat } from '../storage/storage.ts';
 import { WIRE_ERRORS } from '../wire/errors.ts';
 import { formatUploadRange, parseUploadRange } from '../wire/ranges.ts';
-import { announcedLength, checkAnnounced, readBody } from './body.ts';
+import { announcedLength, checkAnnounced, freeChunk, readBody } from './body.ts';
 import type { Exchange } from './exchange.ts';
 import { WireFailure } from './failure.ts';
 import { hashStream, RunningHash } from './hash-state.ts';
@@ -116,7 +116,7 @@ async function receive(exchange: Exchange, upload: UploadStat, exact: number | u
   const body = readBody(exchange, { limit, exact, onChunk });
   let size: number;
   try {
-    size = await storage.appendUpload(upload.id, upload.size, body);
+    size = await storage.appendUpload(upload.id, upload.size, body, freeChunk);
   } catch (error) {
     throw await explain(exchange, upload, error);
   }

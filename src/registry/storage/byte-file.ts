@@ -2,7 +2,7 @@ import { read } from 'node:fs';
 import { promisify } from 'node:util';
 import { blobDamaged } from './errors.ts';
 import { closeFile } from './files-area.ts';
-import type { ByteStream } from './storage.ts';
+import type { ByteStream, FileBytes } from './storage.ts';
 
 const readAt: (
   fd: number,
@@ -35,6 +35,18 @@ export class ByteFile implements ByteStream {
     this.#name = name;
   }
 
+  get file(): FileBytes {
+    return {
+      fd: this.#fd!,
+      start: this.#start,
+      end: this.#end,
+      read: async (position, length) => {
+        this.#at = position;
+        return (await this.#read(length))!;
+      },
+    };
+  }
+
   [Symbol.asyncIterator](): this {
     return this;
   }
@@ -63,9 +75,9 @@ export class ByteFile implements ByteStream {
     return { done: true, value: undefined };
   }
 
-  async #read(): Promise<Uint8Array | undefined> {
+  async #read(most = CHUNK): Promise<Uint8Array | undefined> {
     if (this.#fd === undefined || this.#at >= this.#end) return undefined;
-    const length = Math.min(CHUNK, this.#end - this.#at);
+    const length = Math.min(most, this.#end - this.#at);
     const buffer = Buffer.allocUnsafeSlow(length);
     const { bytesRead } = await readAt(this.#fd, buffer, 0, length, this.#at);
     if (bytesRead === 0) throw blobDamaged(this.#name, this.#end - this.#start, this.#at - this.#start);

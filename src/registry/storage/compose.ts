@@ -21,7 +21,7 @@ export function composeStorage({ documents, blobs, uploads, ...rest }: StoragePa
     listBlobs: (options) => blobs.listBlobs(options),
     createUpload: (repository) => uploads.createUpload(repository),
     statUpload: (id) => uploads.statUpload(id),
-    appendUpload: (id, offset, source) => uploads.appendUpload(id, offset, source),
+    appendUpload: (id, offset, source, done) => uploads.appendUpload(id, offset, source, done),
     readUpload: (id) => uploads.readUpload(id),
     publishUpload: (id, digest, size) => uploads.publishUpload(id, digest, size),
     discardUpload: (id) => uploads.discardUpload(id),

@@ -69,13 +69,18 @@ export class FileUploads implements UploadStorage {
     }
   }
 
-  async appendUpload(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number> {
+  async appendUpload(
+    id: string,
+    offset: number,
+    source: AsyncIterable<Uint8Array>,
+    done: (chunk: Uint8Array) => void = () => undefined,
+  ): Promise<number> {
     using lock = this.#lock(id);
     const { size } = fstatSync(lock.fd);
     if (size !== offset) throw uploadOffset(id, size, offset);
     const fd = await this.#open(id, 'r+');
     try {
-      return await appendBatches(fd, offset, source);
+      return await appendBatches(fd, offset, source, done);
     } catch (error) {
       throw explainFileError(error, this.#area.root);
     } finally {
@@ -162,7 +167,12 @@ export class FileUploads implements UploadStorage {
  * Writes one batch while the next comes in, and never more than that: a slow disk slows the source. What came before an
  * error of the source is written.
  */
-async function appendBatches(fd: number, offset: number, source: AsyncIterable<Uint8Array>): Promise<number> {
+async function appendBatches(
+  fd: number,
+  offset: number,
+  source: AsyncIterable<Uint8Array>,
+  done: (chunk: Uint8Array) => void,
+): Promise<number> {
   let at = offset;
   let batch: Uint8Array[] = [];
   let batched = 0;
@@ -172,7 +182,7 @@ async function appendBatches(fd: number, offset: number, source: AsyncIterable<U
     at += batched;
     batch = [];
     batched = 0;
-    writing = writeBuffers(fd, buffers, position);
+    writing = writeBuffers(fd, buffers, position).then(() => buffers.forEach(done));
     writing.catch(() => undefined);
   };
   try {

@@ -28,8 +28,20 @@ export interface ByteRange {
   end: number;
 }
 
+/** Bytes of an open file. The descriptor is good until the stream that it belongs to ended or returned. */
+export interface FileBytes {
+  fd: number;
+  /** Inclusive start, exclusive end. */
+  start: number;
+  end: number;
+  /** `length` bytes at a position of the file, or an error. */
+  read(position: number, length: number): Promise<Uint8Array>;
+}
+
 /** A stream that can be given back unread. */
 export interface ByteStream extends AsyncIterableIterator<Uint8Array, undefined> {
+  /** For who can do better than to read: before the first read only. */
+  readonly file?: FileBytes;
   return(value?: undefined): Promise<IteratorResult<Uint8Array, undefined>>;
 }
 
@@ -104,9 +116,14 @@ export interface UploadStorage {
   /**
    * Appends, and resolves with the new size. `offset` must be the present size, else `UPLOAD_OFFSET` with what was
    * wanted. Where the source ends with an error, what came in so far may stay (`statUpload` tells). Two appends at once:
-   * one of them gets `UPLOAD_BUSY`.
+   * one of them gets `UPLOAD_BUSY`. `done` may be called with a chunk of the source that is needed no more.
    */
-  appendUpload(id: string, offset: number, source: AsyncIterable<Uint8Array>): Promise<number>;
+  appendUpload(
+    id: string,
+    offset: number,
+    source: AsyncIterable<Uint8Array>,
+    done?: (chunk: Uint8Array) => void,
+  ): Promise<number>;
   /** All bytes so far, for hashing them again where the hash of an earlier request is not at hand. */
   readUpload(id: string): Promise<ByteStream>;
   /**
