@@ -16,6 +16,7 @@ import { type ConfigureContext, configure } from './configure.ts';
 import { COPY_ALL } from './context-base.ts';
 import { type ContextSource, EMPTY_CONTEXT } from './context-source.ts';
 import { executeCopy, type LayerContext, type LayerStep, timeText } from './copy.ts';
+import { AheadLayers, foreseeLinks } from './copy-ahead.ts';
 import { type CopyOrigin, layersOrigin } from './copy-origin.ts';
 import { copyHistory, type PreparedCopy, prepareCopy } from './copy-prepare.ts';
 import { locateError } from './errors.ts';
@@ -113,6 +114,7 @@ export async function solvePlans(
       ),
     ),
   );
+  await Promise.all(all.map((solver) => solver.settled()));
   if (failure !== undefined) throw failure.error;
   const drafts = await Promise.all(all.map(async (solver, i) => (await solver.solve(plans[i]!.target)).draft));
   sweepCache(options.store);
@@ -136,6 +138,7 @@ class Solver implements Disposable {
   readonly #open: ImageFiles[] = [];
   readonly #time: Time;
   readonly #stageFiles: Map<PlannedStage, ImageFiles> = new Map();
+  readonly #ahead: AheadLayers = new AheadLayers();
 
   constructor(options: SolveOptions, common: Common) {
     const { store, lease, plan, buildArgs, epoch } = options;
@@ -148,6 +151,11 @@ class Solver implements Disposable {
 
   [Symbol.dispose](): void {
     for (const files of this.#open) files[Symbol.dispose]();
+  }
+
+  /** Until nothing is written any more. */
+  settled(): Promise<void> {
+    return this.#ahead.settled();
   }
 
   solve(stage: PlannedStage): Promise<StageState> {
@@ -163,6 +171,13 @@ class Solver implements Disposable {
     const names = new StepNames(stage, this.#options.plan, this.#common.several);
     let state = await this.#base(stage, names);
     const files = this.#files(diffIds(state));
+    for (const { step, copy, state: seen } of foreseeLinks(stage.steps, state, this.#configure)) {
+      const layer = async (): Promise<LayerStep> => {
+        const origin = await this.#origin(step.from);
+        return this.#common.gate.pass(() => executeCopy(copy, seen, files, origin, this.#layers()));
+      };
+      this.#ahead.start(step, layer());
+    }
     for (const step of stage.steps) {
       this.#options.signal?.throwIfAborted();
       try {
@@ -228,7 +243,8 @@ class Solver implements Disposable {
     }
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
     const { gate } = this.#common;
-    const enter: Gate['pass'] = instruction.name === 'RUN' ? (work) => work() : (work) => gate.pass(work);
+    const free = instruction.name === 'RUN' || this.#ahead.get(step) !== undefined;
+    const enter: Gate['pass'] = free ? (work) => work() : (work) => gate.pass(work);
     const work = async (progress: StepProgress): Promise<StepValue> => {
       try {
         switch (instruction.name) {
@@ -239,7 +255,9 @@ class Solver implements Disposable {
             const copy = prepareCopy(instruction, this.#expander(state));
             const origin = await this.#origin(step.from);
             const key = [diffIds(state), runConfig(state).WorkingDir, copyShape(copy), originNumber(origin)];
-            const result = await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers()));
+            const ahead = await this.#ahead.get(step);
+            const result =
+              ahead ?? (await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers())));
             return this.#withLayer(state, result, copyHistory(copy));
           }
           case 'WORKDIR':

@@ -16,7 +16,7 @@ interface CacheCase {
   /** After FROM scratch; the last step is the one that is looked at. */
   lines: string;
   files?: Files;
-  change: (lab: BuildLab) => Change | undefined | void;
+  change: (lab: BuildLab) => unknown;
 }
 
 const FILES: Files = { 'a.txt': 'one', 'b.txt': 'two', 'd/x': 'x', 'd/y': 'y', 'e/x': 'x', 'd/link': '->x' };
@@ -254,7 +254,7 @@ async function tryCase({ lines: first, files, change }: CacheCase, cached: boole
     using lab = new BuildLab();
     lab.write({ ...FILES, ...files });
     await lab.build(`FROM scratch\n${first}`);
-    const next = change(lab) ?? {};
+    const next = (change(lab) ?? {}) as Change;
     const run = await lab.build(`FROM scratch\n${next.lines ?? first}`, next.options);
     const last = run.events.findLast(
       (event) =>
