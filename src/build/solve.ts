@@ -224,14 +224,17 @@ class Solver implements Disposable {
 
   #scratch(platform: Platform): StageState {
     const draft = emptyDraft(platform);
-    const config = { Env: [`PATH=${DEFAULT_PATH}`], WorkingDir: '/' };
+    const config = { WorkingDir: '/' };
     return this.#start({ ...draft, config: { ...draft.config, config } });
   }
 
   #start(draft: ImageDraft, age?: string): StageState {
     const created = this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time);
-    const dated = { ...draft, config: { ...draft.config, created } };
-    return { draft: dated, env: new Map(parseEnv(draft.config.config?.Env ?? [])), args: [], created, cmdSet: false };
+    const { Env = [], ...config } = draft.config.config ?? {};
+    // As BuildKit: what a stage adds to PATH is added to something.
+    const all = Env.some((entry) => entry.startsWith('PATH=')) ? Env : [...Env, `PATH=${DEFAULT_PATH}`];
+    const dated = { ...draft, config: { ...draft.config, created, config: { ...config, Env: all } } };
+    return { draft: dated, env: new Map(parseEnv(all)), args: [], created, cmdSet: false };
   }
 
   async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
