@@ -2,7 +2,7 @@ import { ImagoError } from '../core/errors.ts';
 import type { AddInstruction, CopyInstruction } from '../formats/dockerfile/instruction.ts';
 import type { GitSource } from '../system/git-url.ts';
 import { parseChmod } from './chmod.ts';
-import { parseRemote, type RepositorySource, redactSource, type UrlSource } from './remote-url.ts';
+import { parseRemote, type RepositorySource, redactUrls, type UrlSource } from './remote-url.ts';
 
 /** An operand of the build context, or of what --from names. */
 export interface PathSource {
@@ -49,7 +49,7 @@ export function prepareCopy(instruction: CopyInstruction | AddInstruction, expan
   return {
     instruction,
     sources,
-    shownSources: words.map(redactSource),
+    shownSources: words.map(redactUrls),
     inline: instruction.inline.map(({ name, content, expand: on }) => ({
       name,
       content: on ? expand.body(content) : content,
@@ -70,7 +70,7 @@ function parseSource(instruction: CopyInstruction | AddInstruction, word: string
   if (remote === undefined) return { kind: 'path', path: word };
   if (instruction.name === 'COPY') {
     const what = remote.kind === 'git' ? 'a git ref' : 'a URL';
-    throw new ImagoError('BAD_SOURCE', `source can't be ${what} for COPY: ${redactSource(word)}`, {
+    throw new ImagoError('BAD_SOURCE', `source can't be ${what} for COPY: ${redactUrls(word)}`, {
       remedy: 'ADD takes such sources',
     });
   }

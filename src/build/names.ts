@@ -3,6 +3,7 @@ import { parseHeredocWord, summarizeHeredoc } from '../formats/dockerfile/heredo
 import type { StageInstruction } from '../formats/dockerfile/instruction.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { BuildPlan, PlannedStage } from './plan.ts';
+import { redactUrls } from './remote-url.ts';
 import type { StageState } from './state.ts';
 
 const COUNTED = new Set(['RUN', 'COPY', 'ADD', 'WORKDIR']);
@@ -44,6 +45,7 @@ export function describeStep(instruction: StageInstruction, state: StageState, o
   } catch {
     // Shell syntax that only looks like a variable.
   }
+  if (instruction.name === 'ADD') return redactUrls(text);
   if (instruction.name !== 'RUN') return text;
   const [doc] = instruction.heredocs;
   const alone = doc !== undefined && parseHeredocWord(instruction.args[0] ?? '') !== undefined;

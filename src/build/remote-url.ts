@@ -25,7 +25,7 @@ export function parseRemote(text: string): UrlSource | RepositorySource | undefi
   if (git !== undefined) return { kind: 'git', git };
   if (!/^https?:\/\//.test(text)) return undefined;
   const url = URL.parse(text);
-  if (url === null) throw new ImagoError('BAD_SOURCE', `malformed URL: ${redactSource(text)}`);
+  if (url === null) throw new ImagoError('BAD_SOURCE', `malformed URL: ${redactUrls(text)}`);
   return { kind: 'url', url, name: nameOf(url) };
 }
 
@@ -41,7 +41,7 @@ function nameOf(url: URL): string {
   return name === '' || name === '.' || name === '..' || name.includes('\0') ? '__unnamed__' : name;
 }
 
-/** A source as people may see it: what stands before the `@` of a URL is a password or a token. */
-export function redactSource(text: string): string {
-  return text.replace(/^(https?:\/\/)[^/?#]*@/i, '$1xxxxx@');
+/** Text as people may see it: what stands before the `@` of a URL is a password or a token. */
+export function redactUrls(text: string): string {
+  return text.replace(/\b(https?:\/\/)[^/?#\s]*@/gi, '$1xxxxx@');
 }

@@ -168,7 +168,10 @@ function nearestPath(root: SourceNode, path: ByteString): ByteString | undefined
     if (directory?.type !== 'directory') return undefined;
     if (directory.children().has(parts[i]!)) continue;
     const near = nearest(parts[i]!, directory.children().keys());
-    return near === undefined ? undefined : [...parts.slice(0, i), near].join('/');
+    if (near === undefined) return undefined;
+    const replaced = [...parts.slice(0, i), near];
+    const whole = [...replaced, ...parts.slice(i + 1)].join('/');
+    return findSource(root, whole, true) === undefined ? replaced.join('/') : whole;
   }
   return undefined;
 }

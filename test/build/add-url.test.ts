@@ -139,11 +139,12 @@ describe('ADD of a URL', () => {
     await using site = await open({ '/f': { status: 302, headers: { location: `${location}/f` } } });
     using lab = new BuildLab();
     const url = site.url.replace('http://', 'http://me:hush-hush@');
-    const { image } = await lab.build(`FROM scratch\nADD ${url}/f /f`);
+    const { image, events } = await lab.build(`FROM scratch\nADD ${url}/f /f`);
     const basic = Buffer.from('me:hush-hush').toString('base64');
     assert.equal(site.requests[0]!.headers.authorization, `Basic ${basic}`);
     assert.equal(other.requests[0]!.headers.authorization, undefined);
     assert.doesNotMatch(JSON.stringify(image.config), /hush/);
+    assert.doesNotMatch(JSON.stringify(events), /hush/);
     site.pages['/f'] = { status: 404 };
     await assert.rejects(lab.build(`FROM scratch\nADD ${url}/f?sig=hush /g`), (error: Error) => {
       assert.match(error.message, /127\.0\.0\.1:\d+\/f\?…: invalid response status 404/);
@@ -160,6 +161,23 @@ describe('ADD of a URL', () => {
     assert.deepEqual(lab.list(image), ['f 0600 0:0 f 300000']);
     await assert.rejects(lab.build(`FROM scratch\nADD ${site.url}/g /g`), { code: 'DOWNLOAD_BROKEN' });
     assert.deepEqual(readdirSync(join(lab.store.root, 'ingest')), []);
+  });
+
+  it('goes through the proxy of the environment', async () => {
+    await using proxy = await open({ 'http://files.invalid/f': { body: 'by proxy' } });
+    using lab = new BuildLab();
+    const { http_proxy, no_proxy } = process.env;
+    process.env.http_proxy = proxy.url;
+    process.env.no_proxy = '';
+    try {
+      const { image } = await lab.build('FROM scratch\nADD http://files.invalid/f /f');
+      assert.equal(lab.read(image, 'f'), 'by proxy');
+    } finally {
+      for (const [name, value] of Object.entries({ http_proxy, no_proxy })) {
+        if (value === undefined) delete process.env[name];
+        else process.env[name] = value;
+      }
+    }
   });
 
   it('ends with the build', async () => {
