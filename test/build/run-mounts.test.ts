@@ -112,8 +112,8 @@ const cases: MountCase[] = [
   {
     name: 'tmpfs: written and gone',
     dockerfile:
-      'FROM base\nRUN --mount=type=tmpfs,target=/t touch /t/f && ls /t\nRUN ls -d /t 2>/dev/null || echo gone',
-    output: 'f\ngone\n',
+      'FROM base\nRUN --mount=type=tmpfs,target=/t touch /t/f && ls /t && ls -ld /t | grep -c ^drwxrwxrwt\nRUN ls -d /t 2>/dev/null || echo gone',
+    output: 'f\n1\ngone\n',
     added: [],
   },
   {
@@ -174,8 +174,8 @@ const cases: MountCase[] = [
       'ARG meta',
       'ARG kind=cache',
       'ENV place=/p',
-      'RUN --mount=type=$kind,id=${place}x,target=$place touch $place/f',
-      'RUN --mount=type=cache,id=/px,target=$meta ls /tmp/meta',
+      'RUN --mount=type=$kind,id=$place-x,target=$place touch $place/f',
+      'RUN --mount=type=cache,id=/p-x,target=$meta ls /tmp/meta',
     ].join('\n'),
     output: 'f\n',
   },
