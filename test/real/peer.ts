@@ -108,23 +108,36 @@ async function readSaved(tar: string): Promise<Saved> {
   };
   let tree: RealTree = new Map();
   const seen = new Set<string>();
+  const layerSteps = document.history.filter(({ empty_layer }) => empty_layer !== true);
   for (const [i, layer] of manifest!.Layers.entries()) {
     const diffId = document.rootfs.diff_ids[i]!;
     const known = i === 0 ? baseTrees.get(diffId) : undefined;
     if (known !== undefined) tree = new Map(known);
-    else await applyLayer(tree, join(directory, layer), seen);
+    else if (await applyLayer(tree, join(directory, layer), seen)) layerSteps[i]!.empty_layer = true;
     if (i === 0 && !baseTrees.has(diffId)) baseTrees.set(diffId, new Map(tree));
   }
   rmSync(directory, { recursive: true });
   return { tree, seen, config: document.config, history: document.history };
 }
 
-/** Fields that docker's engine adds to every image, whether or not anything set them. */
+/**
+ * What differs by design: docker's history ends with '# buildkit', its EXPOSE shows a Go map up to version 26, and it
+ * has a layer for steps that changed nothing; ArgsEscaped means something on Windows only.
+ */
+function plainHistory(text: string): string {
+  return text
+    .replace(/ # buildkit$/, '')
+    .replace(/^(EXPOSE )map\[(.*):\{\}\]$/, '$1[$2]')
+    .replaceAll(':{} ', ' ');
+}
+
 const EMPTY = new Set(['', 'false', '[]', '{}', 'null']);
 
 function compareConfigs(own: Saved, other: Saved): string[] {
   const out: string[] = [];
-  for (const key of new Set([...Object.keys(own.config), ...Object.keys(other.config)])) {
+  const keys = new Set([...Object.keys(own.config), ...Object.keys(other.config)]);
+  keys.delete('ArgsEscaped');
+  for (const key of keys) {
     const [a, b] = [own.config[key], other.config[key]].map(sortKeys);
     if (a !== b && !(EMPTY.has(a!) && EMPTY.has(b!))) out.push(`config ${key}: ${a}, not ${b}`);
   }
@@ -140,7 +153,7 @@ function isNoImport({ created_by }: { created_by?: string }): boolean {
 }
 
 function showStep({ created_by, empty_layer }: Saved['history'][number]): string {
-  return `${empty_layer === true ? '(no layer) ' : ''}${created_by}`;
+  return `${empty_layer === true ? '(no layer) ' : ''}${plainHistory(created_by ?? '')}`;
 }
 
 function sortKeys(value: unknown): string {

@@ -136,6 +136,12 @@ export const runCases: BuildkitCase[] = [
     want: { 'out/1': '1234:0 0\n', 'out/2': '1234:1234 1234\n' },
   },
   {
+    test: 'testDefaultShellAndPath',
+    about: 'a base without a PATH',
+    dockerfile: 'FROM base\nENV A=1 PATH=/mine:$PATH',
+    config: { Env: ['PATH=/mine:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'A=1'] },
+  },
+  {
     test: 'testIgnoreEntrypoint',
     dockerfile: 'FROM base\nENTRYPOINT ["/gone"]\nRUN ["ls"]\nRUN ls',
     config: { Entrypoint: ['/gone'] },

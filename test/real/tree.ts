@@ -20,10 +20,12 @@ export interface RealFile {
 
 export type RealTree = Map<string, RealFile>;
 
-/** Applies one layer (OCI image-spec, layer.md: whiteouts, hard links) to a tree. Paths that it touches go to `seen`. */
-export async function applyLayer(tree: RealTree, path: string, seen: Set<string>): Promise<void> {
+/** Applies one layer (OCI image-spec, layer.md: whiteouts, hard links) to a tree. Paths that it touches go to `seen`. True where it is empty. */
+export async function applyLayer(tree: RealTree, path: string, seen: Set<string>): Promise<boolean> {
   const fresh = new Set<string>();
+  let empty = true;
   for await (const item of readTar(createReadStream(path))) {
+    empty = false;
     const name = clean(item.entry.path);
     if (name === '') continue;
     const slash = name.lastIndexOf('/') + 1;
@@ -35,6 +37,7 @@ export async function applyLayer(tree: RealTree, path: string, seen: Set<string>
       fresh.add(name);
     }
   }
+  return empty;
 }
 
 function clean(path: string): string {
