@@ -75,6 +75,10 @@ export interface ServeConfig {
   storage: string | undefined;
   readOnly: boolean;
   deletes: boolean;
+  /** What a manifest may name that the repository does not have. */
+  sparse: 'nothing' | 'children' | 'everything';
+  /** Mounts without a source; undefined: where everybody may do everything. */
+  automaticMounts: boolean | undefined;
   tls: TlsSettings | undefined;
   auth: AuthSettings | undefined;
   proxy: ProxySettings | undefined;
@@ -131,6 +135,8 @@ function settings(base: string): Reader<ServeConfig> {
     }),
     readOnly: withDefault(flag, false),
     deletes: withDefault(flag, true),
+    sparse: withDefault(oneOf('nothing', 'children', 'everything'), 'children'),
+    automaticMounts: optional(flag),
     tls: optional(
       object<TlsSettings>({
         cert: path,

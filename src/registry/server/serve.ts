@@ -59,6 +59,8 @@ export async function startRegistry(config: ServeConfig, parts: ServeParts): Pro
     limits: config.limits,
     readOnly: config.readOnly,
     deletes: config.deletes,
+    sparse: config.sparse,
+    ...(config.automaticMounts === undefined ? {} : { automaticMounts: config.automaticMounts }),
     ...(door === undefined ? {} : { authorize: door.authorize }),
     ...(parts.proxy === undefined ? {} : { proxy: parts.proxy }),
     onRequest(event) {
