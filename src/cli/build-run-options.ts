@@ -101,7 +101,7 @@ function parseShmSize(text: string): number {
 
 /** Docker's `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or without. */
 function parseHost(text: string): string {
-  const match = /^([^:=\s]+)[:=]\[?([0-9a-fA-F:.]+)\]?$/.exec(text);
+  const match = /^([^:=\s]+)[:=]\[?(\d+(?:\.\d+){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\]?$/.exec(text);
   if (match !== null) return `${match[1]}:${match[2]}`;
   throw bad('add-host', text, 'NAME:ADDRESS, as db.local:10.0.0.5');
 }

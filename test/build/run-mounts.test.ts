@@ -11,6 +11,8 @@ interface MountCase {
   dockerfile: string;
   files?: Files;
   options?: BuildOptions;
+  /** Files of a context named `files`; `image` is the base. */
+  named?: Files;
   /** What the steps print, all of it. */
   output?: string;
   /** Paths that the steps added to the image, in order of bytes. */
@@ -110,6 +112,18 @@ const cases: MountCase[] = [
     output: 'onex',
   },
   {
+    name: 'bind and cache: named contexts',
+    dockerfile: [
+      'FROM base',
+      'RUN --mount=from=files,source=n,target=/n cat /n',
+      'RUN --mount=type=cache,from=files,target=/c cat /c/n',
+      'RUN --mount=from=image,target=/i ls /i/etc',
+    ].join('\n'),
+    named: { n: 'named\n' },
+    output: 'named\nnamed\ngroup\npasswd\n',
+    added: [],
+  },
+  {
     name: 'tmpfs: written and gone',
     dockerfile:
       'FROM base\nRUN --mount=type=tmpfs,target=/t touch /t/f && ls /t && ls -ld /t | grep -c ^drwxrwxrwt\nRUN ls -d /t 2>/dev/null || echo gone',
@@ -207,14 +221,17 @@ const cases: MountCase[] = [
 ];
 
 describe('RUN --mount', { skip: whyNoRun() }, () => {
-  for (const { name, dockerfile, files, options, output, added } of cases) {
+  for (const { name, dockerfile, files, named, options, output, added } of cases) {
     it(name, async () => {
       using lab = new BuildLab();
       await lab.importBase();
       lab.write({ ...FILES, ...files });
       chmodSync(join(lab.context, 'a.txt'), 0o644);
       const before = new Set(lab.paths((await lab.build('FROM base')).image));
-      const { image, output: said } = await lab.build(dockerfile, options);
+      const place = join(lab.directory, 'named');
+      if (named !== undefined) lab.write(named, place);
+      const contexts = named === undefined ? {} : { files: place, image: 'docker-image://base' };
+      const { image, output: said } = await lab.build(dockerfile, { contexts, ...options });
       if (output !== undefined) assert.equal(said, output);
       if (added !== undefined) {
         assert.deepEqual(
