@@ -65,7 +65,9 @@ export function expandWordsIn(state: StageState, text: string, options: ExpandOp
 }
 
 export function withEnv(state: StageState, pairs: Iterable<readonly [string, string]>): StageState {
-  return { ...state, env: new Map([...state.env, ...pairs]) };
+  const env = new Map(state.env);
+  for (const [name, value] of pairs) env.set(name, value);
+  return { ...state, env };
 }
 
 /** NAME=value of a list in the form of the image config. */

@@ -77,6 +77,61 @@ describe('a build that is stopped', { skip: whyNoRun() }, () => {
     });
   }
 
+  for (const signal of ['SIGKILL', 'SIGINT'] as const) {
+    it(`by ${signal} with three stages at work: all of them end`, async () => {
+      using lab = new BuildLab();
+      await lab.importBase();
+      for (let i = 0; i < 50; i++) writeFileSync(join(lab.context, `f${i}`), Buffer.alloc(1 << 20, i));
+      const word = `61.${process.pid}${Math.floor(Math.random() * 1e6)}`;
+      const stages = [1, 2].map((n) => `FROM base AS s${n}\nRUN touch /half && echo started${n} && sleep ${word}`);
+      const copies = `FROM base AS files\n${'COPY . /x/\nRUN rm -r /x\n'.repeat(20)}`;
+      const last = 'FROM scratch\nCOPY --from=s1 / /\nCOPY --from=s2 / /\nCOPY --from=files / /';
+      const running = start(lab, [...stages, copies, last].join('\n'));
+      const both = (): boolean => running.output.includes('started1\n') && running.output.includes('started2\n');
+      await until('both steps run', () => both() && processesWith(word).length >= 2);
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 300));
+      running.child.kill(signal);
+      const [code, by] = await running.ended;
+      if (signal === 'SIGKILL') assert.equal(by, 'SIGKILL');
+      else assert.equal(code, 130, running.output);
+      await until('its processes end', () => processesWith(word).length === 0);
+      const steps = join(lab.store.run, 'steps');
+      await until('its bundles go', () => readdirSync(steps).length === 0);
+      assert.deepEqual(mountsBelow(lab.directory), []);
+      assert.equal((await lab.build('FROM base\nRUN echo next')).output, 'next\n');
+      await prune(lab.store, { keepCache: true });
+      assert.deepEqual(readdirSync(join(lab.store.root, 'ingest')), []);
+      assert.deepEqual(readdirSync(join(lab.store.root, 'leases')), []);
+    });
+  }
+
+  for (const [what, dockerfile] of [
+    ['the context comes in', undefined],
+    ['a stage is planned', 'FROM base\nCOPY . /\nRUN true'],
+  ] as const) {
+    it(`by SIGKILL while ${what}: nothing of it stays`, async () => {
+      using lab = new BuildLab();
+      await lab.importBase();
+      const command = dockerfile === undefined ? ['-'] : ['-f', '-', lab.context];
+      const child = spawn(process.execPath, [main, 'build', ...command], {
+        env: { ...process.env, IMAGO_ROOT: lab.store.root, IMAGO_RUN: lab.store.run },
+        stdio: ['pipe', 'ignore', 'pipe'],
+      });
+      const ended = once(child, 'close');
+      // The start of a tar, or of a Dockerfile, and then nothing more.
+      child.stdin
+        .on('error', () => {})
+        .write(dockerfile ?? execFileSync('tar', ['-c', '-C', '/etc', 'passwd']).subarray(0, 1000));
+      const ingest = join(lab.store.root, 'ingest');
+      if (dockerfile === undefined) await until('it comes in', () => readdirSync(ingest).length > 0);
+      else await new Promise((resolve) => setTimeout(resolve, 300));
+      child.kill('SIGKILL');
+      await ended;
+      await prune(lab.store, { keepCache: true });
+      assert.deepEqual(readdirSync(ingest), []);
+    });
+  }
+
   it('by SIGKILL in a COPY: what was half written is collected', async () => {
     using lab = new BuildLab();
     for (let i = 0; i < 200; i++) writeFileSync(join(lab.context, `f${i}`), Buffer.alloc(1 << 20, i));
