@@ -230,7 +230,8 @@ describe('RUN --mount', { skip: whyNoRun() }, () => {
       const before = new Set(lab.paths((await lab.build('FROM base')).image));
       const place = join(lab.directory, 'named');
       if (named !== undefined) lab.write(named, place);
-      const contexts = named === undefined ? {} : { files: place, image: 'docker-image://base' };
+      const contexts: Record<string, string> =
+        named === undefined ? {} : { files: place, image: 'docker-image://base' };
       const { image, output: said } = await lab.build(dockerfile, { contexts, ...options });
       if (output !== undefined) assert.equal(said, output);
       if (added !== undefined) {
