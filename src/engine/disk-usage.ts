@@ -8,6 +8,7 @@ import { imageSizes, layerSize } from '../image/sizes.ts';
 import { prune } from '../store/prune.ts';
 import type { Store } from '../store/store.ts';
 import { diskSize } from '../system/disk-size.ts';
+import { type CacheEntry, listCacheEntries } from './build-cache-usage.ts';
 
 /** One line of `system df`. Bytes. */
 export interface UsageRow {
@@ -28,7 +29,7 @@ export interface DiskUsage {
   /** Their writable layers and logs. */
   containers: UsageRow;
   volumes: UsageRow;
-  /** Layers that no image has, kept to make the next build faster. */
+  /** What makes the next build faster, without the layers that images have. Bytes on disk. */
   cache: UsageRow;
   /** Bytes that killed processes left, and layers that nothing reaches. */
   garbage: number;
@@ -54,21 +55,21 @@ export async function readDiskUsage(store: Store): Promise<DiskUsage> {
   const images = imageUsage(store, new Set(containers.map(({ record }) => record.image.id)));
   const running = containers.filter(({ status }) => status === 'running');
   const used = volumes.filter(({ links }) => links > 0);
-  const all = await prune(store, { dryRun: true });
   const garbage = await prune(store, { dryRun: true, keepCache: true });
-  const unreached = new Set(garbage.layers);
-  const cached = sumLayers(
-    store,
-    all.layers.filter((diffId) => !unreached.has(diffId)),
-  );
-  const total = readdirSync(join(store.root, 'cache')).filter((name) => name.endsWith('.json')).length;
   return {
     images,
     containers: countRow(containers, running),
     volumes: countRow(volumes, used),
-    cache: { total, active: 0, size: cached, reclaimable: cached },
+    cache: await cacheUsage(store),
     garbage: garbage.bytes,
   };
+}
+
+async function cacheUsage(store: Store): Promise<UsageRow> {
+  const entries = await listCacheEntries(store);
+  const used = entries.filter(({ inUse }) => inUse);
+  const sum = (list: readonly CacheEntry[]): number => list.reduce((total, { own }) => total + own, 0);
+  return { total: entries.length, active: used.length, size: sum(entries), reclaimable: sum(entries) - sum(used) };
 }
 
 export function listContainerUsage(store: Store): ContainerUsage[] {

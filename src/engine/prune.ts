@@ -10,6 +10,7 @@ import { releaseHooks } from '../snapshot/release.ts';
 import { prune } from '../store/prune.ts';
 import type { Store } from '../store/store.ts';
 import { diskSize } from '../system/disk-size.ts';
+import { pruneCache } from './build-cache-prune.ts';
 
 export interface PruneStoreOptions {
   /** Also images that have a name, but no container. */
@@ -37,6 +38,7 @@ export interface PruneStoreResult {
 export async function pruneStore(store: Store, options: PruneStoreOptions = {}): Promise<PruneStoreResult> {
   await collectContainers(store);
   const removed = options.containers === true ? await removeStopped(store) : { ids: [], bytes: 0 };
+  const cache = options.cache === true ? await pruneCache(store) : { entries: [], bytes: 0 };
   const result = await prune(store, {
     untag: ({ reference }, used) => !used && (options.all === true || isUntagged(reference)),
     keepCache: options.cache !== true,
@@ -50,9 +52,9 @@ export async function pruneStore(store: Store, options: PruneStoreOptions = {}):
         : familiarReference(parseReference(reference, { defaultTag: false })),
     ),
     layers: result.layers,
-    cacheRecords: result.cacheRecords,
+    cacheRecords: result.cacheRecords + cache.entries.length,
     leftovers: result.leftovers,
-    bytes: result.bytes + removed.bytes,
+    bytes: result.bytes + removed.bytes + cache.bytes,
   };
 }
 
