@@ -1,11 +1,26 @@
 /** The public library. Its names are under test (test/index.test.ts): what is added here is kept. */
 
+export { type ImageBuilder, image } from './build/definition.ts';
+export type {
+  AddOptions,
+  CopyOptions,
+  HealthcheckOptions,
+  ImageSource,
+  MountOption,
+  RunOptions,
+} from './build/definition-calls.ts';
+export { BuildError } from './build/errors.ts';
+export type { BuildEvent, OnBuildEvent } from './build/events.ts';
+export type { FailedStep, OnFailure } from './build/failure.ts';
 export { type ByteString, byteString, bytesOf, displayName, latin1 } from './core/bytes.ts';
 export { type Digest, isDigest, parseDigest } from './core/digest.ts';
 export { type ErrorDetails, ImagoError, isImagoError } from './core/errors.ts';
+export type { BuildOptions, BuildResult } from './engine/build.ts';
+export type { DefinitionOptions } from './engine/build-definition.ts';
 export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
 export type { PulledImage, PullOptions } from './engine/pull.ts';
 export type { PullEvent } from './engine/pull-events.ts';
+export { DockerfileError } from './formats/dockerfile/errors.ts';
 export { dumpIndex } from './formats/erofs/dump.ts';
 export { IndexBuilder, type LayerIndex } from './formats/erofs/index-builder.ts';
 export type { TarEntry } from './formats/tar/entry.ts';

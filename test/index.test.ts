@@ -7,6 +7,8 @@ import * as imago from '../src/index.ts';
 
 test('the library exports these names', () => {
   assert.deepEqual(Object.keys(imago).sort(), [
+    'BuildError',
+    'DockerfileError',
     'END_OF_ARCHIVE',
     'Engine',
     'ImagoError',
@@ -20,6 +22,7 @@ test('the library exports these names', () => {
     'encodeHeader',
     'familiarReference',
     'formatReference',
+    'image',
     'isDigest',
     'isImagoError',
     'latin1',

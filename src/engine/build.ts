@@ -8,6 +8,7 @@ import { Materials } from '../build/provenance.ts';
 import { buildEpoch } from '../build/reproducible.ts';
 import type { Entitlement, RunNetwork, RunSettings } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
+import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { ImageDraft } from '../image/draft.ts';
 import { defaultPlatform, type Image } from '../image/image.ts';
@@ -34,6 +35,8 @@ export interface BuildOptions {
   context?: ContextInput;
   /** Path of the Dockerfile (default: `Dockerfile` in the context), or its text. */
   file?: string | DockerfileSource;
+  /** In place of a Dockerfile: one as it is parsed to. `ImageBuilder` makes such. */
+  definition?: Dockerfile;
   /** Named contexts for FROM and --from: a directory, a git or http URL, docker-image://NAME, oci-layout://DIR. */
   contexts?: Readonly<Record<string, string>>;
   tags?: readonly string[];
@@ -86,6 +89,8 @@ export interface BuildOptions {
 
 export type BuildResult = OutputResult;
 
+const NO_FILE: DockerfileSource = { name: 'image', text: '' };
+
 /**
  * Builds an image from a Dockerfile and gives it its names; without one it is kept as an untagged image. With `outputs`
  * that are files nothing is kept but the cache.
@@ -93,6 +98,7 @@ export type BuildResult = OutputResult;
  */
 export async function buildImage(store: Store, options: BuildOptions): Promise<BuildResult> {
   const started = new Date();
+  const { definition } = options;
   const references = (options.tags ?? []).map(parseTag);
   const outputs = chooseOutputs(options.outputs ?? [], options);
   checkOutputs(outputs);
@@ -105,10 +111,14 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const epoch = buildEpoch(options.epoch, buildArgs);
   const materials = new Materials();
   using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir, materials });
-  const { source: context, dockerfile, ignorePatterns } = await contexts.open(options);
-  options.onDockerfile?.(dockerfile);
+  const {
+    source: context,
+    dockerfile,
+    ignorePatterns,
+  } = await contexts.open(definition === undefined ? options : { context: options.context, file: NO_FILE });
+  if (definition === undefined) options.onDockerfile?.(dockerfile);
   checkFrontend(dockerfile.text, buildArgs);
-  const file = parseDockerfile(dockerfile.text);
+  const file = definition ?? parseDockerfile(dockerfile.text);
   warnOfInput(file, buildArgs, progress);
   const secrets = new BuildSecrets(options.secrets ?? {});
   await using agents = new BuildAgents(store, options.ssh ?? {});
@@ -124,7 +134,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   warnOfContexts(named, progress);
   const find = (reference: string, wanted: Platform): Image | undefined => bases.peek(reference, wanted);
   const checked = { buildArgs, target: options.target, platform: platforms[0]!, host, ignorePatterns, contexts: named };
-  warnOfChecks(dockerfile.text, { ...checked, find }, progress);
+  if (definition === undefined) warnOfChecks(dockerfile.text, { ...checked, find }, progress);
   const { cacheFrom: from, cacheTo: to, noCache = false } = options;
   using caches = await BuildCaches.open({ store, lease, from, to, noCache, progress, signal });
   const drafts = await solvePlans(plans, {

@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import type { ImageBuilder } from '../build/definition.ts';
 import type { CreateOptions } from '../container/create.ts';
 import type { RemoveOptions } from '../container/remove.ts';
 import type { Digest } from '../core/digest.ts';
@@ -10,6 +11,7 @@ import type { Change } from '../tree/diff.ts';
 import type { PullArtifactOptions, PulledArtifact } from './artifact-pull.ts';
 import type { ArtifactFile, PushArtifactOptions, PushedArtifact } from './artifact-push.ts';
 import type { BuildOptions, BuildResult } from './build.ts';
+import type { DefinitionOptions } from './build-definition.ts';
 import type { CommitRequest } from './commit.ts';
 import type { CopyOptions } from './copy.ts';
 import type { DiskUsage } from './disk-usage.ts';
@@ -92,8 +94,23 @@ export class Engine {
     return (await import('./save.ts')).saveImages(this.store, names, options);
   }
 
-  async build(options: BuildOptions): Promise<BuildResult> {
-    return (await import('./build.ts')).buildImage(this.store, options);
+  /** An image from a Dockerfile: `dockerfile` is its text, `file` its path. See `buildImage`. */
+  build(options: BuildOptions & { dockerfile?: string }): Promise<BuildResult>;
+  /** An image from a builder: `build(image.from('debian').run(['apt-get', 'update']))`. See `buildDefinition`. */
+  build(image: ImageBuilder, options?: DefinitionOptions): Promise<BuildResult>;
+  async build(
+    first: ImageBuilder | (BuildOptions & { dockerfile?: string }),
+    options: DefinitionOptions = {},
+  ): Promise<BuildResult> {
+    const { buildDefinition, checkBuildOptions } = await import('./build-definition.ts');
+    if ('calls' in first) {
+      checkBuildOptions({ ...options });
+      return buildDefinition(this.store, first, options);
+    }
+    const { dockerfile, ...rest } = first;
+    checkBuildOptions({ ...rest });
+    const text = dockerfile === undefined ? {} : { file: { name: 'Dockerfile', text: dockerfile } };
+    return (await import('./build.ts')).buildImage(this.store, { ...rest, ...text });
   }
 
   /** Runs a container to its end. A status other than 0 is a result, not an error. */
