@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeCacheMount } from '../build/mounts-cache.ts';
 import { releaseHooks } from '../snapshot/release.ts';
@@ -107,9 +107,10 @@ const KEPT_DAYS = 30;
  * needed, and so do cache mounts. The build does not wait for the disk, and does not fail where this does.
  */
 export async function sweepRecords(store: Store, now: number = Date.now()): Promise<void> {
-  const marker = join(store.root, 'cache', '.swept');
+  const marker = join(store.root, 'cache', 'seen', '.swept-records');
   try {
     if (now - (statSync(marker, { throwIfNoEntry: false })?.mtimeMs ?? 0) < DAY_MS) return;
+    mkdirSync(join(marker, '..'), { recursive: true });
     writeFileSync(marker, '');
     const isOld = (lastUsed: number | undefined): boolean =>
       lastUsed !== undefined && now - lastUsed > KEPT_DAYS * DAY_MS;

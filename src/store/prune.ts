@@ -129,7 +129,7 @@ async function collect(
     for (const chainId of garbage.chains) options.dropChain?.(chainId);
     if (options.dryRun) bytes = await sumOf(pathsOf(store.root, garbage));
     else if (trash !== undefined) {
-      bytes = await sumOf([trash.directory]);
+      bytes = await sumOf((await readdir(trash.directory)).map((name) => trash.path(name)));
       if (options.later) trash.discardLater();
       else await rm(trash.directory, { recursive: true, force: true });
     }
@@ -276,8 +276,8 @@ async function sumOf(paths: string[]): Promise<number> {
     const stat = await lstat(path).catch(() => undefined);
     if (stat === undefined) continue;
     // A file with other names stays on the disk under those.
+    if (stat.isDirectory() || stat.nlink === 1) sum += stat.blocks * 512;
     if (stat.isDirectory()) sum += await sumOf((await readdir(path)).map((name) => join(path, name)));
-    else if (stat.nlink === 1) sum += stat.blocks * 512;
   }
   return sum;
 }
