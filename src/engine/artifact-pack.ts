@@ -50,15 +50,6 @@ export async function measurePacked(directory: string, title: string, signal?: A
   return { digest: `sha256:${packed.digest('hex')}`, size, tarDigest: `sha256:${tar.digest('hex')}` };
 }
 
-/** What comes after the first `offset` bytes. */
-export async function* skipBytes(source: AsyncIterable<Uint8Array>, offset: number): AsyncGenerator<Uint8Array> {
-  let left = offset;
-  for await (const chunk of source) {
-    if (left < chunk.length) yield left === 0 ? chunk : chunk.subarray(left);
-    left = Math.max(0, left - chunk.length);
-  }
-}
-
 async function* tarOf(
   directory: ByteString,
   title: ByteString,

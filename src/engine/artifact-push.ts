@@ -3,6 +3,7 @@ import { createReadStream, type Stats, statSync } from 'node:fs';
 import { basename, isAbsolute, normalize } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { skipBytes } from '../core/skip-bytes.ts';
 import { bareDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { encodeJson } from '../oci/json.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
@@ -11,7 +12,7 @@ import { familiarReference, formatReference, parseReference, type Reference } fr
 import type { Repository } from '../registry/client/repository.ts';
 import type { ClientOptions } from '../registry/client/types.ts';
 import { CREATED, checkCollisions, splitTitle, TAR_DIGEST, TITLE, UNPACK } from './artifact-names.ts';
-import { measurePacked, packDirectory, skipBytes } from './artifact-pack.ts';
+import { measurePacked, packDirectory } from './artifact-pack.ts';
 import { Registries } from './push-registries.ts';
 
 export interface ArtifactFile {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { type Digest, digestAlgorithm, shortId } from '../core/digest.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
+import { skipBytes } from '../core/skip-bytes.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { layerKind } from '../oci/media-types.ts';
 import { compressFile, type PackedForm } from '../store/compress-layer.ts';
@@ -123,14 +124,6 @@ async function makesSame(
     hash.update(bytes);
   }
   return `${algorithm}:${hash.digest('hex')}` === want.digest;
-}
-
-async function* skipBytes(source: AsyncIterable<Uint8Array>, count: number): AsyncGenerator<Uint8Array> {
-  let left = count;
-  for await (const bytes of source) {
-    if (left < bytes.length) yield bytes.subarray(left);
-    left = Math.max(0, left - bytes.length);
-  }
 }
 
 /** Whose failure it was: a client tells of a source that failed only that something broke. */

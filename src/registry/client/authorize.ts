@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { abortable } from '../../core/abortable.ts';
 import { parseChallenges } from '../wire/challenge.ts';
 import type { RequestContext } from './errors.ts';
 import { coversScopes, formatScopes, parseScopes } from './scopes.ts';
@@ -146,18 +147,5 @@ export class Authorizer {
       },
     );
     return abortable(token, signal);
-  }
-}
-
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }

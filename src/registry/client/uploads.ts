@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { abortable } from '../../core/abortable.ts';
 import type { Digest } from '../../core/digest.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { headBlob } from './blobs.ts';
@@ -68,7 +69,7 @@ export async function uploadStream(
     // A failure of the source while a chunk is sent is met by the next await.
     ahead.catch(() => {});
     for (;;) {
-      const step = await orAborted(ahead, options.signal);
+      const step = await abortable(ahead, options.signal);
       if (step.done) break;
       const chunk = step.value;
       hash.update(chunk);
@@ -110,19 +111,6 @@ async function* chunked(
     held += rest.length;
   }
   if (held > 0) yield Buffer.concat(parts, held);
-}
-
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }
 
 async function pushChunk(
