@@ -195,7 +195,7 @@ describe('a provenance', () => {
     const { descriptor } = await build(lab, 'FROM scratch\nCOPY a /base\n', { tags: ['base:latest'] });
     process.env.IMAGO_TEST_SECRET = 'never-told';
     const attest = parseAttestations({ provenance: how });
-    const { statement } = statements(lab, await build(lab, file, { ...options, attest })) as [{ statement: Statement }];
+    const { statement } = statements(lab, await build(lab, file, { ...options, attest }))[0]!;
     return { predicate: statement.predicate, text: JSON.stringify(statement), base: descriptor.digest };
   }
 
@@ -255,7 +255,7 @@ describe('a provenance', () => {
     const url = `http://127.0.0.1:${port}/file`;
     for (const run of ['fresh', 'cached']) {
       const result = await build(lab, `FROM scratch\nADD ${url}?signature=hidden /x\n`, { attest: { provenance: {} } });
-      const [{ statement }] = statements(lab, result)[0]!;
+      const { statement } = statements(lab, result)[0]!;
       const sha256 = createHash('sha256').update('bytes').digest('hex');
       assert.deepEqual(statement.predicate.materials, [{ uri: url, digest: { sha256 } }], run);
     }
