@@ -10,7 +10,7 @@ import { after, before, describe, it } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { BuildOptions } from '../../src/engine/build.ts';
 import { saveImages } from '../../src/engine/save.ts';
-import { BuildLab } from './lab.ts';
+import { BuildLab, type BuildRun } from './lab.ts';
 
 const inside: BuildOptions = { file: undefined };
 const main: string = join(import.meta.dirname, '../../src/cli/main.ts');
@@ -483,5 +483,52 @@ describe('named contexts', () => {
       spawnSync(process.execPath, [main, 'build', '-q', ...args, lab.context], { env, encoding: 'utf8' });
     assert.match(run('--build-context', `o=${other}`).stdout, /^sha256:/);
     assert.match(run('--build-context', other).stderr, /invalid value of --build-context/);
+  });
+});
+
+describe('strange files in a context', { skip: process.getuid?.() === 0 ? false : 'only root makes devices' }, () => {
+  it('devices and FIFOs are copied, from a directory and from a tar alike', async () => {
+    using lab = new BuildLab();
+    execFileSync('mknod', [join(lab.context, 'null'), 'c', '1', '3']);
+    execFileSync('mknod', [join(lab.context, 'disk'), 'b', '7', '300']);
+    execFileSync('mkfifo', [join(lab.context, 'pipe')]);
+    const want = ['b disk', 'c null', 'f pipe'];
+    const shown = ({ image }: BuildRun): string[] => lab.list(image).map((line) => `${line[0]} ${line.split(' ')[3]}`);
+    const fromDirectory = await lab.build('FROM scratch\nCOPY . /');
+    const fromTar = await lab.build('FROM scratch\nCOPY . /', { context: stream(pack(lab)) });
+    assert.deepEqual(shown(fromDirectory), want);
+    assert.deepEqual(shown(fromTar), want);
+    assert.deepEqual(fromTar.cached, ['COPY . /']);
+  });
+  it('a directory that a user may not read is told with its name', () => {
+    using lab = new BuildLab();
+    lab.write({ Dockerfile: 'FROM scratch\nCOPY . /', 'open/a': '1', 'closed/b': '2', secret: '3' });
+    const env = {
+      PATH: process.env.PATH,
+      HOME: lab.directory,
+      IMAGO_ROOT: join(lab.directory, 'r2'),
+      IMAGO_RUN: join(lab.directory, 'run2'),
+    };
+    execFileSync('chown', ['-R', '65534:65534', lab.directory]);
+    const build = (): string => {
+      const { stdout, stderr } = spawnSync(process.execPath, [main, 'build', '-q', lab.context], {
+        env,
+        uid: 65534,
+        gid: 65534,
+        encoding: 'utf8',
+      });
+      return stdout + stderr;
+    };
+    execFileSync('chmod', ['000', join(lab.context, 'closed')]);
+    assert.match(
+      build(),
+      /cannot read the build context: EACCES \(closed\): give read permission, or name the file in \.dockerignore\n$/,
+    );
+    execFileSync('chmod', ['755', join(lab.context, 'closed')]);
+    execFileSync('chmod', ['000', join(lab.context, 'secret')]);
+    assert.match(build(), /cannot read the build context: EACCES \(secret\)/);
+    lab.write({ '.dockerignore': 'secret' });
+    execFileSync('chmod', ['644', join(lab.context, '.dockerignore')]);
+    assert.match(build(), /^sha256:/);
   });
 });
