@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { nearestName } from '../formats/dockerfile/errors.ts';
+import { DockerfileError, nearestName } from '../formats/dockerfile/errors.ts';
 import type { ExpandOptions } from '../formats/dockerfile/expand.ts';
 import type {
   AddInstruction,
@@ -19,6 +19,7 @@ import { describe, type StageOutline } from './checks-outline.ts';
 import type { CheckReport } from './checks-report.ts';
 import { keywordOf } from './checks-syntax.ts';
 import { expandNoting, findVariable } from './checks-variables.ts';
+import { parsePorts } from './ports.ts';
 
 /** Arguments that are no variables of RUN (BuildKit's SBOM scanner). */
 const NO_VARIABLES = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']);
@@ -113,7 +114,11 @@ export class StageWalk {
         this.#expand(instruction.value, checked);
         break;
       case 'VOLUME':
-        for (const value of instruction.values) this.#expand(value, checked);
+        for (const value of instruction.values) {
+          if (this.#expand(value, checked) !== '') continue;
+          const problem = 'VOLUME specified can not be an empty string';
+          throw new DockerfileError(problem, raw, undefined, argument(raw, value));
+        }
         break;
       case 'EXPOSE':
         this.#expose(instruction, checked);
@@ -131,9 +136,12 @@ export class StageWalk {
   }
 
   #expand(word: string, { raw, report }: Checked, options: ExpandOptions = this.#context.expand): string {
-    const { text, unset } = expandNoting(word, this.#variables, options, raw);
-    for (const name of unset) this.#undefined(name, raw, report);
-    return text;
+    const unset = new Set<string>();
+    try {
+      return expandNoting(word, this.#variables, options, raw, unset).text;
+    } finally {
+      for (const name of unset) this.#undefined(name, raw, report);
+    }
   }
 
   #undefined(name: string, raw: RawInstruction, report: CheckReport): void {
@@ -257,6 +265,11 @@ export class StageWalk {
         if (!/^:*[^:]*$/.test(slash < 0 ? port : port.slice(0, slash))) {
           const message = `EXPOSE instruction should not define an IP address or host-port mapping, found '${port}'`;
           report.add('ExposeInvalidFormat', message, raw, place);
+        }
+        try {
+          parsePorts(port);
+        } catch (error) {
+          throw new DockerfileError((error as Error).message, raw, error, place);
         }
       }
     }

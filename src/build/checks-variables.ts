@@ -17,9 +17,10 @@ export function expandNoting(
   variables: ReadonlyMap<string, string>,
   options: ExpandOptions,
   at: LineRange & Positioned,
+  // Gets what is known of them also where the word cannot be expanded.
+  unset: Set<string> = new Set(),
 ): Expansion {
   const set = new Set<string>();
-  const unset = new Set<string>();
   const lookup = (name: string): string | undefined => {
     const value = variables.get(name);
     (value === undefined ? unset : set).add(name);

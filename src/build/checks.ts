@@ -1,21 +1,23 @@
 import { ImagoError } from '../core/errors.ts';
 import { findCheck } from '../formats/dockerfile/directives.ts';
-import { DockerfileError, nearestName } from '../formats/dockerfile/errors.ts';
+import { DockerfileError } from '../formats/dockerfile/errors.ts';
 import type { FromInstruction, Instruction } from '../formats/dockerfile/instruction.ts';
 import { readInstructions } from '../formats/dockerfile/lines.ts';
 import { mountOrigin } from '../formats/dockerfile/mount.ts';
 import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
 import { findWord } from '../formats/dockerfile/position.ts';
 import type { RawInstruction } from '../formats/dockerfile/raw.ts';
-import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
-import { parseReference } from '../oci/reference.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { type CheckConfig, parseCheckConfig } from './checks-config.ts';
+import { checkDefaults, GlobalScope, isReference, resolvePlatform } from './checks-global.ts';
 import { IgnoredFiles } from './checks-ignored.ts';
-import { describe, type Outline, type OutlineArg, StageOutline } from './checks-outline.ts';
+import { describe, type Outline, StageOutline } from './checks-outline.ts';
 import { CheckReport, type CheckWarning } from './checks-report.ts';
 import { type StageContext, type StageStart, StageWalk } from './checks-stage.ts';
 import { checkDescription, checkFile, checkSpelling } from './checks-syntax.ts';
-import { expandNoting, findVariable } from './checks-variables.ts';
+
+/** Of images that set none. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** What of a base image the rules look at. */
 export interface CheckedBase {
@@ -82,14 +84,11 @@ class Checker {
   readonly #report: CheckReport;
   readonly #stages: Stage[] = [];
   readonly #unknown: Set<string> = new Set();
-  #globalArgs: Map<string, string>;
-  readonly #args: Map<string, OutlineArg> = new Map();
-  #escape = '\\';
+  #scope: GlobalScope | undefined;
 
   constructor(text: string, options: CheckOptions) {
     this.#text = text;
     this.#options = options;
-    this.#globalArgs = new Map(options.platformArgs);
     const given = options.buildArgs.get('BUILDKIT_DOCKERFILE_CHECK');
     this.#config = parseCheckConfig(given ?? findCheck(text)?.value.split(' ', 1)[0] ?? '');
     this.#report = new CheckReport(this.#config);
@@ -112,7 +111,6 @@ class Checker {
 
   #check(): void {
     const { file, failure } = readInstructions(this.#text);
-    this.#escape = file.escape;
     for (const raw of file.instructions) {
       if (raw.emptyLine === undefined) continue;
       const at = { line: raw.emptyLine, endLine: raw.emptyLine };
@@ -123,8 +121,10 @@ class Checker {
     const froms = this.#stages.map(({ raw }) => raw);
     const all = this.#stages.flatMap(({ raw, body }) => [raw, ...body.map((item) => item.raw)]);
     checkFile(froms, all, this.#report);
-    this.#checkDefaults(globals);
-    this.#readGlobals(globals, this.#options.buildArgs, this.#args);
+    checkDefaults(new GlobalScope(this.#options.platformArgs, file.escape), globals, froms, this.#report);
+    const scope = new GlobalScope(this.#options.platformArgs, file.escape);
+    scope.read(globals, this.#options.buildArgs);
+    this.#scope = scope;
     for (const stage of this.#stages) this.#resolve(stage);
     const wanted = this.#wanted();
     for (const stage of this.#stages) if (wanted.has(stage)) this.#walk(stage);
@@ -164,55 +164,12 @@ class Checker {
     this.#stages.push({ from, raw, ...rest, outline: new StageOutline() });
   }
 
-  /** With the ARGs' own values there must be a base, too. */
-  #checkDefaults(globals: readonly RawInstruction[]): void {
-    const before = this.#globalArgs;
-    try {
-      this.#globalArgs = new Map(before);
-      this.#readGlobals(globals, new Map(), new Map());
-      for (const { from, raw } of this.#stages) {
-        if (isReference(this.#expand(from.image, raw).text)) continue;
-        const message = `Default value for ARG ${from.image} results in empty or invalid base image name`;
-        this.#report.add('InvalidDefaultArgInFrom', message, raw, findWord(raw, from.image, raw.keyword.length));
-      }
-    } catch (error) {
-      // Told again, with the values that count.
-      if (!(error instanceof DockerfileError)) throw error;
-    } finally {
-      this.#globalArgs = before;
-    }
-  }
-
-  #readGlobals(
-    globals: readonly RawInstruction[],
-    buildArgs: ReadonlyMap<string, string>,
-    known: Map<string, OutlineArg>,
-  ): void {
-    for (const raw of globals) {
-      const instruction = parseInstruction(raw);
-      if (instruction.name !== 'ARG') continue;
-      for (const { key, value } of instruction.args) {
-        const given = buildArgs.get(key);
-        const expansion = given === undefined && value !== undefined ? this.#expand(value, raw) : undefined;
-        const final = given ?? expansion?.text;
-        if (final !== undefined) this.#globalArgs.set(key, final);
-        const uses = new Set(expansion?.set ?? []);
-        if (uses.delete(key)) for (const name of known.get(key)?.uses ?? []) uses.add(name);
-        const { line, endLine, comments } = raw;
-        known.set(key, { name: key, description: describe(comments, key), value: final ?? '', uses, line, endLine });
-      }
-    }
-  }
-
-  #expand(word: string, raw: RawInstruction): ReturnType<typeof expandNoting> {
-    return expandNoting(word, this.#globalArgs, { escape: this.#escape }, raw);
-  }
-
   /** What a stage starts from and takes from. */
   #resolve(stage: Stage): void {
     const { from, raw, body, index } = stage;
-    const image = this.#expand(from.image, raw);
-    this.#checkDeclared(image.unset, stage);
+    const scope = this.#scope!;
+    const image = scope.expand(from.image, raw);
+    scope.checkDeclared(image.unset, raw, stage.report);
     const place = findWord(raw, from.image, raw.keyword.length);
     if (image.text === '') {
       throw new DockerfileError(`base name (${from.image}) should not be blank`, raw, undefined, place);
@@ -220,62 +177,15 @@ class Checker {
     stage.image = image.text;
     const used = new Set(image.set);
     if (from.platform !== undefined && from.platform !== '') {
-      for (const name of this.#platform(stage, from.platform)) used.add(name);
+      const { platform, uses } = resolvePlatform(scope, { from, raw, report: stage.report }, this.#options.platform);
+      stage.platform = platform;
+      for (const name of uses) used.add(name);
     }
     stage.base = this.#find(image.text, index);
-    stage.outline = new StageOutline(this.#args, stage.base?.outline.used ?? []);
+    stage.outline = new StageOutline(scope.args, stage.base?.outline.used ?? []);
     for (const name of used) stage.outline.used.add(name);
     if (stage.base !== undefined) stage.needs.add(stage.base);
     for (const { instruction } of body) this.#need(stage, instruction);
-  }
-
-  /** Returns the variables that it uses. */
-  #platform(stage: Stage, written: string): ReadonlySet<string> {
-    const { from, raw, report } = stage;
-    const { text, set, unset } = this.#expand(written, raw);
-    const place = findWord(raw, `--platform=${written}`) ?? findWord(raw, '--platform');
-    this.#checkDeclared(unset, stage);
-    const target = this.#globalArgs.get('TARGETPLATFORM');
-    if (set.size === 1 && unset.size === 0 && set.has('TARGETPLATFORM') && text === target) {
-      const message = `Setting platform to predefined ${written} in FROM is redundant as this is the default behavior`;
-      report.add('RedundantTargetPlatform', message, raw, place);
-    }
-    if (text === '') {
-      const problem = `empty platform value from expression ${written}${this.#hint(unset)}`;
-      throw new DockerfileError(problem, raw, undefined, place);
-    }
-    let platform: Platform;
-    try {
-      platform = parsePlatform(text, this.#options.platform);
-    } catch (error) {
-      throw new DockerfileError(`${(error as Error).message}${this.#hint(unset)}`, raw, error, place);
-    }
-    const name = from.stage ?? '';
-    if (set.size + unset.size === 0 && !name.includes(platform.os) && !name.includes(platform.architecture)) {
-      const message = `FROM --platform flag should not use constant value ${JSON.stringify(text)}`;
-      report.add('FromPlatformFlagConstDisallowed', message, raw, place);
-    }
-    stage.platform = platform;
-    return set;
-  }
-
-  #hint(unset: ReadonlySet<string>): string {
-    for (const name of unset) {
-      const near = nearestName(name, [...this.#globalArgs.keys()]);
-      if (near !== undefined) return ` (did you mean ${near}?)`;
-    }
-    return '';
-  }
-
-  #checkDeclared(unset: ReadonlySet<string>, { raw, report }: Stage): void {
-    const names = [...new Set([...this.#args.keys(), ...this.#globalArgs.keys()])];
-    for (const name of unset) {
-      if (names.includes(name)) continue;
-      const near = nearestName(name, names);
-      const hint = near === undefined ? '' : ` (did you mean ${near}?)`;
-      const message = `FROM argument '${name}' is not declared${hint}`;
-      report.add('UndefinedArgInFrom', message, raw, findVariable(raw, name));
-    }
   }
 
   #find(name: string, below: number): Stage | undefined {
@@ -319,10 +229,11 @@ class Checker {
     const { from, raw, body, outline, base, platform } = stage;
     // Its instructions do not run.
     if (from.stage !== undefined && this.#options.isReplaced(from.stage, platform)) return;
+    const scope = this.#scope!;
     const context: StageContext = {
-      expand: { escape: this.#escape },
+      expand: scope.options,
       buildArgs: this.#options.buildArgs,
-      globalArgs: this.#globalArgs,
+      globalArgs: scope.variables,
       ignored: new IgnoredFiles(this.#options.ignorePatterns),
     };
     if (base !== undefined) outline.needs.add(base.outline);
@@ -353,7 +264,7 @@ class Checker {
     }
     const found = image === 'scratch' ? undefined : this.#options.baseOf(image, platform);
     if (image !== 'scratch' && found === undefined) this.#unknown.add(image);
-    const variables = new Map([['PATH', '']]);
+    const variables = new Map([['PATH', DEFAULT_PATH]]);
     for (const entry of found?.env ?? []) {
       const equals = entry.indexOf('=');
       variables.set(equals < 0 ? entry : entry.slice(0, equals), equals < 0 ? '' : entry.slice(equals + 1));
@@ -382,14 +293,5 @@ function originOf(mount: string): string {
   } catch (error) {
     if (error instanceof ImagoError) return '';
     throw error;
-  }
-}
-
-function isReference(text: string): boolean {
-  try {
-    parseReference(text);
-    return true;
-  } catch {
-    return false;
   }
 }
