@@ -159,12 +159,12 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
   },
   login: {
     summary: 'Log in to a registry',
-    group: 'images',
+    group: 'registries',
     load: () => import('./commands/login.ts'),
   },
   logout: {
     summary: 'Log out from a registry',
-    group: 'images',
+    group: 'registries',
     load: () => import('./commands/logout.ts'),
   },
   tag: {
@@ -242,12 +242,12 @@ export const registry: Readonly<Record<string, RegistryEntry>> = {
   },
   'registry gc': {
     summary: 'Remove what no manifest of a registry needs, while it serves',
-    group: 'system',
+    group: 'registries',
     load: () => import('./commands/registry-gc.ts'),
   },
   'registry serve': {
     summary: 'Serve a registry',
-    group: 'system',
+    group: 'registries',
     load: () => import('./commands/registry-serve.ts'),
   },
   'system df': {
