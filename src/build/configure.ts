@@ -94,7 +94,7 @@ function declareArgs(state: StageState, { args }: ArgInstruction, context: Confi
     const final = own ?? context.globalArgs.get(key);
     shown.push(final === undefined ? key : `${key}=${final}`);
     if (final !== undefined) next = withEnv(next, [[key, final]]);
-    next = { ...next, args: [...next.args.filter((name) => name !== key), key] };
+    next = { ...next, args: next.args.includes(key) ? next.args : [...next.args, key] };
   }
   return changeConfig(next, {}, `ARG ${shown.join(' ')}`);
 }

@@ -24,6 +24,9 @@ export interface RealCase {
   volatile?: string[];
 }
 
+/** ldconfig notes inodes and times. */
+const VOLATILE = ['^var/cache/ldconfig/aux-cache$'];
+
 interface Saved {
   tree: RealTree;
   seen: Set<string>;
@@ -81,7 +84,7 @@ export async function compareBuilds(store: Store, directory: string, name: strin
   const own = await readSaved(ownTar);
   const other = await readSaved(otherTar);
   rmSync(work, { recursive: true });
-  const ignored = (info.volatile ?? []).map((source) => new RegExp(source));
+  const ignored = [...VOLATILE, ...(info.volatile ?? [])].map((source) => new RegExp(source));
   const lines = compareTrees(own.tree, other.tree, [...own.seen, ...other.seen], start)
     .filter(({ path }) => !ignored.some((pattern) => pattern.test(path)))
     .map(({ path, what }) => `/${path}: ${what}`);
@@ -113,7 +116,7 @@ async function readSaved(tar: string): Promise<Saved> {
     const diffId = document.rootfs.diff_ids[i]!;
     const known = i === 0 ? baseTrees.get(diffId) : undefined;
     if (known !== undefined) tree = new Map(known);
-    else if (await applyLayer(tree, join(directory, layer), seen)) layerSteps[i]!.empty_layer = true;
+    else if (!(await applyLayer(tree, join(directory, layer), seen))) layerSteps[i]!.empty_layer = true;
     if (i === 0 && !baseTrees.has(diffId)) baseTrees.set(diffId, new Map(tree));
   }
   rmSync(directory, { recursive: true });

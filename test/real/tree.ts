@@ -20,24 +20,32 @@ export interface RealFile {
 
 export type RealTree = Map<string, RealFile>;
 
-/** Applies one layer (OCI image-spec, layer.md: whiteouts, hard links) to a tree. Paths that it touches go to `seen`. True where it is empty. */
+const FIELDS = ['type', 'mode', 'owner', 'size', 'digest', 'link', 'device', 'xattrs'] as const;
+
+/** Applies one layer (OCI image-spec, layer.md: whiteouts, hard links) to a tree. Paths that it touches go to `seen`. False where it changes nothing. */
 export async function applyLayer(tree: RealTree, path: string, seen: Set<string>): Promise<boolean> {
   const fresh = new Set<string>();
-  let empty = true;
+  let changed = false;
   for await (const item of readTar(createReadStream(path))) {
-    empty = false;
     const name = clean(item.entry.path);
     if (name === '') continue;
     const slash = name.lastIndexOf('/') + 1;
     const base = name.slice(slash);
+    if (base.startsWith('.wh.')) changed = true;
     if (base === '.wh..wh..opq') removeBelow(tree, name.slice(0, slash), fresh, seen);
     else if (base.startsWith('.wh.')) remove(tree, name.slice(0, slash) + base.slice(4), seen);
     else {
+      const before = tree.get(name);
       await add(tree, name, item, seen);
+      if (!isSame(before, tree.get(name)!)) changed = true;
       fresh.add(name);
     }
   }
-  return empty;
+  return changed;
+}
+
+function isSame(before: RealFile | undefined, after: RealFile): boolean {
+  return before !== undefined && FIELDS.every((key) => before[key] === after[key]);
 }
 
 function clean(path: string): string {
@@ -92,7 +100,8 @@ export interface Difference {
 
 /**
  * What differs at the paths of `seen`. Times are compared where one is from before `start` (seconds): those after it
- * are when something was built.
+ * are when something was built. A directory that was there before a COPY into it keeps its time here, and gets its
+ * source's there.
  */
 export function compareTrees(own: RealTree, other: RealTree, seen: Iterable<string>, start: number): Difference[] {
   const out: Difference[] = [];
@@ -104,10 +113,11 @@ export function compareTrees(own: RealTree, other: RealTree, seen: Iterable<stri
     if (a === undefined && b === undefined) continue;
     if (a === undefined || b === undefined) tell(path, a === undefined ? 'is missing here' : 'is missing there');
     else {
-      for (const key of ['type', 'mode', 'owner', 'size', 'digest', 'link', 'device', 'xattrs'] as const) {
+      for (const key of FIELDS) {
         if (a[key] !== b[key]) tell(path, `${key}: ${show(key, a[key])}, not ${show(key, b[key])}`);
       }
-      if (a.mtime !== b.mtime && Math.min(a.mtime, b.mtime) < start) tell(path, `mtime: ${a.mtime}, not ${b.mtime}`);
+      const sure = (a.type === 'directory' ? Math.max : Math.min)(a.mtime, b.mtime) < start;
+      if (a.mtime !== b.mtime && sure) tell(path, `mtime: ${a.mtime}, not ${b.mtime}`);
       if ((peers.get(a.inode) ?? b.inode) !== b.inode) tell(path, 'is not a link of the same file');
       peers.set(a.inode, b.inode);
     }
