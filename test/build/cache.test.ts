@@ -518,7 +518,8 @@ describe('the cache and what happens to the store', () => {
       const cache = join(lab.store.root, 'cache');
       for (const name of readdirSync(cache)) {
         if (name.endsWith('.json')) writeFileSync(join(cache, name), text);
-        else for (const inner of readdirSync(join(cache, name))) writeFileSync(join(cache, name, inner), text);
+        else if (!name.startsWith('.'))
+          for (const inner of readdirSync(join(cache, name))) writeFileSync(join(cache, name, inner), text);
       }
       assert.equal((await lab.build(COPY_ALL)).cached.length, 0, text);
       assert.equal((await lab.build(COPY_ALL)).cached.length, 1, text);
