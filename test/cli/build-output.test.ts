@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { BuildError } from '../../src/build/errors.ts';
 import { printExcerpt } from '../../src/cli/build-error.ts';
-import { BuildPrinter } from '../../src/cli/build-output.ts';
 import { parseDockerfile } from '../../src/formats/dockerfile/parse.ts';
 
 class Output {
@@ -17,62 +16,6 @@ class Output {
     this.text += text;
   }
 }
-
-const bytes = (text: string): Uint8Array => Buffer.from(text);
-
-describe('BuildPrinter', () => {
-  it("prints steps as BuildKit's plain progress does", () => {
-    const out = new Output();
-    const printer = new BuildPrinter(out, false);
-    printer.print({ type: 'start', step: 1, name: '[1/2] FROM base' });
-    printer.print({ type: 'done', step: 1, cached: false, seconds: 0.04 });
-    printer.print({ type: 'start', step: 2, name: '[2/2] RUN a  &&\n b' });
-    printer.print({ type: 'output', step: 2, stream: 'stdout', data: bytes('one\ntw') });
-    printer.print({ type: 'output', step: 2, stream: 'stderr', data: bytes('err\n') });
-    printer.print({
-      type: 'output',
-      step: 2,
-      stream: 'stdout',
-      data: bytes('o\n10%\r50%\r100%\r\n\x1b[31mred\x1b[0m \x1b[2Jx\nrest'),
-    });
-    printer.print({ type: 'done', step: 2, cached: true, seconds: 1 });
-    printer.print({ type: 'note', step: 3, text: 'naming to x' });
-    printer.print({ type: 'warning', text: 'careful', line: 4 });
-    assert.equal(
-      out.text.replace(/^(#\d+) \d+\.\d{3} /gm, '$1 T '),
-      [
-        '#1 [1/2] FROM base',
-        '#1 DONE 0.0s',
-        '',
-        '#2 [2/2] RUN a && b',
-        '#2 T one',
-        '#2 T err',
-        '#2 T two',
-        '#2 T 100%',
-        '#2 T \x1b[31mred\x1b[0m \\x1b[2Jx',
-        '#2 T rest',
-        '#2 CACHED',
-        '',
-        '#3 naming to x',
-        'WARN: careful (line 4)',
-        '',
-      ].join('\n'),
-    );
-  });
-
-  it('has colours on a terminal only, and not when plain', () => {
-    for (const [tty, plain, colours] of [
-      [true, false, true],
-      [true, true, false],
-      [false, false, false],
-    ] as const) {
-      const out = new Output(tty);
-      new BuildPrinter(out, plain).print({ type: 'done', step: 1, cached: true, seconds: 0 });
-      const expected = colours && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
-      assert.equal(out.text.includes('\x1b['), expected, `${tty} ${plain}`);
-    }
-  });
-});
 
 describe('printExcerpt', () => {
   const text = 'FROM a\n\nRUN x \\\n  y\nCMD z\nCMD w\n';
