@@ -1,6 +1,5 @@
 import { OCI_LAYOUT, parseLayoutReference } from '../build/context-names.ts';
 import type { BuildProgress, StepProgress } from '../build/events.ts';
-import { missingBase } from '../build/solve.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
 import { type Image, readImage } from '../image/image.ts';
 import { resolveImage } from '../image/resolve.ts';
@@ -163,4 +162,12 @@ function noteEvent(step: StepProgress, event: PullEvent): void {
   const { digest, status, done = 0, total } = event;
   if (status === 'downloading') step.status(digest, { current: done, total });
   else if (status === 'downloaded') step.status(digest, { current: total ?? done, total, finished: true });
+}
+
+/** For a base that is not there: the words of the error say which line wants it. */
+function missingBase(reference: string, cause: ImagoError): ImagoError {
+  return new ImagoError('IMAGE_NOT_FOUND', `base image ${reference} is not in the store`, {
+    remedy: "'imago pull' fetches it, 'imago images' lists those there are",
+    cause,
+  });
 }

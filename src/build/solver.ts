@@ -1,0 +1,374 @@
+import type { ByteString } from '../core/bytes.ts';
+import type { Digest } from '../core/digest.ts';
+import type { Time } from '../core/time.ts';
+import type { RunInstruction, ValueInstruction } from '../formats/dockerfile/instruction.ts';
+import { joinWorkdir } from '../formats/dockerfile/path.ts';
+import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
+import { layerRecord } from '../store/layers.ts';
+import { lookup } from '../tree/lookup.ts';
+import { BuildCache, stepKey } from './cache.ts';
+import { type ConfigureContext, configure } from './configure.ts';
+import { COPY_ALL } from './context-base.ts';
+import { EMPTY_CONTEXT } from './context-source.ts';
+import { executeCopy, type LayerContext, type LayerStep, timeText } from './copy.ts';
+import { AheadLayers, foreseeLinks } from './copy-ahead.ts';
+import { type CopyOrigin, layersOrigin } from './copy-origin.ts';
+import { copyHistory, type PreparedCopy, prepareCopy } from './copy-prepare.ts';
+import { locateError } from './errors.ts';
+import type { StepProgress } from './events.ts';
+import { debugShell, shellEnv } from './failure.ts';
+import { ImageFiles } from './image-source.ts';
+import { RunMounts } from './mounts.ts';
+import { describeStep, StepNames } from './names.ts';
+import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
+import { executeRun, isProxy, prepareRun, proxyEnvironment, runHistory, runKey } from './run.ts';
+import type { Gate, SharedSteps } from './shared-steps.ts';
+import type { SolveOptions } from './solve.ts';
+import { changeConfig, diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
+import { executeWorkdir } from './workdir.ts';
+
+/** containerd's and runc's, for images that set none. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** What the plans of one build have in common. */
+export interface Common {
+  readonly shared: SharedSteps;
+  readonly gate: Gate;
+  readonly several: boolean;
+  context: CopyOrigin | undefined;
+}
+
+/** The stages of one plan, each built once. */
+export class Solver implements Disposable {
+  readonly #options: SolveOptions;
+  readonly #common: Common;
+  readonly #cache: BuildCache;
+  readonly #configure: ConfigureContext;
+  readonly #stages: Map<PlannedStage, Promise<StageState>> = new Map();
+  readonly #open: ImageFiles[] = [];
+  readonly #time: Time;
+  readonly #stageFiles: Map<PlannedStage, ImageFiles> = new Map();
+  readonly #ahead: AheadLayers = new AheadLayers();
+
+  constructor(options: SolveOptions, common: Common) {
+    const { store, lease, plan, buildArgs, epoch } = options;
+    this.#options = options;
+    this.#common = common;
+    this.#cache = options.cache ?? new BuildCache(store, lease);
+    this.#configure = { expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
+    this.#time = { sec: Math.floor((epoch?.getTime() ?? Date.now()) / 1000), nsec: 0 };
+  }
+
+  [Symbol.dispose](): void {
+    for (const files of this.#open) files[Symbol.dispose]();
+  }
+
+  /** Until nothing is written any more. */
+  settled(): Promise<void> {
+    return this.#ahead.settled();
+  }
+
+  solve(stage: PlannedStage): Promise<StageState> {
+    let solved = this.#stages.get(stage);
+    if (solved === undefined) {
+      solved = this.#solveStage(stage);
+      this.#stages.set(stage, solved);
+    }
+    return solved;
+  }
+
+  async #solveStage(stage: PlannedStage): Promise<StageState> {
+    const names = new StepNames(stage, this.#options.plan, this.#common.several);
+    let state = await this.#base(stage, names);
+    const files = this.#files(diffIds(state));
+    for (const { step, copy, state: seen } of foreseeLinks(stage.steps, state, this.#configure)) {
+      const layer = async (): Promise<LayerStep> => {
+        const origin = await this.#origin(step.from);
+        return this.#common.gate.pass(() => executeCopy(copy, seen, files, origin, this.#layers()));
+      };
+      this.#ahead.start(step, layer());
+    }
+    for (const step of stage.steps) {
+      this.#options.signal?.throwIfAborted();
+      try {
+        const before = diffIds(state).length;
+        state =
+          configure(state, step.instruction, this.#configure) ?? (await this.#layerStep(state, step, files, names));
+        for (const diffId of diffIds(state).slice(before)) files.push(diffId);
+      } catch (error) {
+        throw locateError(error, step.instruction, step.instruction.source);
+      }
+    }
+    this.#stageFiles.set(stage, files);
+    return state;
+  }
+
+  async #base(stage: PlannedStage, names: StepNames): Promise<StageState> {
+    const { base, from, platform } = stage;
+    if (base.kind === 'stage') {
+      const state = await this.solve(base.stage);
+      // A base's triggers take effect in the stage above it, not in those above that.
+      const { OnBuild: _, ...rest } = runConfig(state);
+      return { ...state, cmdSet: false, draft: { ...state.draft, config: { ...state.draft.config, config: rest } } };
+    }
+    if (base.kind === 'scratch') return this.#scratch(platform);
+    if (base.kind === 'files') {
+      // The context's files are the only layer.
+      const step: PlannedStep = { instruction: { ...from, ...COPY_ALL }, from: base, trigger: false };
+      const state = this.#scratch(platform);
+      return this.#layerStep(state, step, this.#files([]), names);
+    }
+    const work = async ({ number }: StepProgress): Promise<StepValue> => {
+      try {
+        const image = await this.#options.resolveImage(base.reference, platform, from);
+        const { OnBuild: _, ...rest } = image.config.config ?? {};
+        const draft = draftOf(image);
+        const state = this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created);
+        return { cached: false, value: { ...state, step: number } };
+      } catch (error) {
+        throw locateError(error, from, from.source);
+      }
+    };
+    return this.#options.progress.step(names.next(`FROM ${base.reference}`), work, { planned: true });
+  }
+
+  #scratch(platform: Platform): StageState {
+    const draft = emptyDraft(platform);
+    const config = { WorkingDir: '/' };
+    return this.#start({ ...draft, config: { ...draft.config, config } });
+  }
+
+  #start(draft: ImageDraft, age?: string): StageState {
+    const created = this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time);
+    const { Env, ...config } = draft.config.config ?? {};
+    const own = Env ?? [];
+    // As BuildKit: what a stage adds to PATH is added to something.
+    const all = own.some((entry) => entry.startsWith('PATH=')) ? own : [...own, `PATH=${DEFAULT_PATH}`];
+    const dated = { ...draft, config: { ...draft.config, created, config: { ...config, Env: all } } };
+    return { draft: dated, env: new Map(parseEnv(all)), args: [], created, cmdSet: false };
+  }
+
+  async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
+    const { instruction } = step;
+    // Before the step begins: a stage that it copies from may have to be built.
+    const inputs = [state.step];
+    for (const from of [step.from, ...(step.mounts ?? [])]) {
+      if (from?.kind === 'stage') inputs.push((await this.solve(from.stage)).step);
+    }
+    const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
+    const { gate } = this.#common;
+    const free = instruction.name === 'RUN' || this.#ahead.get(step) !== undefined;
+    const enter: Gate['pass'] = free ? (work) => work() : (work) => gate.pass(work);
+    const work = async (progress: StepProgress): Promise<StepValue> => {
+      try {
+        switch (instruction.name) {
+          case 'RUN':
+            return await this.#run(state, instruction, step.mounts ?? [], files, progress, name);
+          case 'COPY':
+          case 'ADD': {
+            const copy = prepareCopy(instruction, this.#expander(state));
+            const origin = await this.#origin(step.from);
+            const key = [diffIds(state), runConfig(state).WorkingDir, copyShape(copy), originNumber(origin)];
+            const ahead = await this.#ahead.get(step);
+            const result =
+              ahead ?? (await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers())));
+            return this.#withLayer(state, result, copyHistory(copy));
+          }
+          case 'WORKDIR':
+            return await this.#workdir(state, instruction, files);
+          default:
+            throw new Error(`not a layer step: ${instruction.name}`);
+        }
+      } catch (error) {
+        const located = locateError(error, instruction, name);
+        if (instruction.name !== 'RUN') await this.#tellFailure(state, name, located as Error);
+        throw located;
+      }
+    };
+    const numbered = async (progress: StepProgress): Promise<StepValue> => {
+      const { cached, value } = await work(progress);
+      return { cached, value: { ...value, step: progress.number } };
+    };
+    return enter(() => this.#options.progress.step(name, numbered, { inputs, planned: true }));
+  }
+
+  async #tellFailure(state: StageState, step: string, error: Error): Promise<void> {
+    const { run, network, lease, signal, runSettings: settings, onFailure } = this.#options;
+    if (onFailure === undefined || signal?.aborted === true) return;
+    const none = { scripts: [], mounts: [], secretVariables: [], insecure: false, terminal: true, onOutput() {} };
+    const shell = async (): Promise<number> => {
+      this.#options.checkRunnable(state.draft.config);
+      const process = { args: debugShell(state), env: shellEnv(state), config: runConfig(state), network, settings };
+      const place = { diffIds: diffIds(state), lower: () => undefined, lease, signal };
+      return (await run({ ...none, ...process, ...place })).status;
+    };
+    await onFailure({ step, error, shell });
+  }
+
+  /** Done once for all stages and platforms; for all but the first it is as if the cache had had it. */
+  async #once(key: unknown, work: () => Promise<LayerStep>): Promise<LayerStep> {
+    const { value, shared } = await this.#common.shared.once(stepKey(key), work);
+    return shared ? { ...value, cached: true } : value;
+  }
+
+  async #run(
+    state: StageState,
+    instruction: RunInstruction,
+    origins: readonly (Origin | undefined)[],
+    files: ImageFiles,
+    progress: StepProgress,
+    name: string,
+  ): Promise<StepValue> {
+    const { network, buildArgs, allow, runSettings } = this.#options;
+    const { args, network: own, scripts, insecure } = prepareRun(state, instruction, network, allow);
+    const expand = this.#expander(state).word;
+    const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
+    const flags = instruction.mounts;
+    const mounts = await RunMounts.prepare({ flags, origins, state, expand, open, context: this.#layers() });
+    const declared = new Set(state.args);
+    // A proxy that an ARG declares is an ordinary variable.
+    const proxies = proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key));
+    const env = [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || isOwn(state, key));
+    const { User, WorkingDir } = runConfig(state);
+    const more = runKey(insecure, runSettings, mounts);
+    const platform = formatPlatform(state.draft.config);
+    const fields = ['RUN', platform, diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts, ...more];
+    const key = stepKey(fields);
+    const also = { secretVariables: mounts.variables, insecure, settings: runSettings };
+    const execute = async (): Promise<LayerStep> => {
+      const known = await this.#cachedRun(key, mounts);
+      if (known !== undefined) return known;
+      this.#options.checkRunnable(state.draft.config);
+      const agents = mounts.env.filter(([name]) => !state.env.has(name));
+      const words = [...env, ...proxies, ...agents].map(([key, value]) => `${key}=${value}`);
+      const request = { args, env: words, network: own, scripts, ...also, mounts: await mounts.take() };
+      const at = { line: instruction.line, endLine: instruction.endLine, step: name };
+      const layer = await this.#executeRun(request, state, files, progress, at);
+      const result = { layer, created: timeText(this.#time) };
+      this.#cache.set(key, mounts.inputs(), result);
+      return { ...result, cached: false };
+    };
+    // At the same place of the same chain of steps: elsewhere a RUN that changes nothing may be meant to run again.
+    const place = [state.draft.config.history?.length, key, mounts.hasInputs ? await this.#identities(origins) : []];
+    return this.#withLayer(state, await this.#once(place, execute), runHistory(state, args));
+  }
+
+  async #cachedRun(key: string, mounts: RunMounts): Promise<LayerStep | undefined> {
+    const known = !this.#options.noCache && (!mounts.hasInputs || this.#cache.has(key));
+    const hit = known ? await this.#cache.find(key, mounts.inputs()) : undefined;
+    return hit && { ...hit, cached: true };
+  }
+
+  #identities(origins: readonly (Origin | undefined)[]): Promise<unknown[]> {
+    return Promise.all(origins.map(async (origin) => originNumber(await this.#origin(origin))));
+  }
+
+  async #executeRun(
+    request: Omit<Parameters<typeof executeRun>[1], 'diffIds' | 'lower' | 'lease' | 'signal'>,
+    state: StageState,
+    files: ImageFiles,
+    progress: StepProgress,
+    at: { line: number; endLine: number; step: string },
+  ): Promise<Digest | null> {
+    const { run, lease, signal, onFailure } = this.#options;
+    const lower = (path: ByteString): 'directory' | 'other' | undefined => {
+      const type = lookup(files.tree, path, { links: 'none' })?.type;
+      return type === undefined || type === 'directory' ? type : 'other';
+    };
+    const whole = { ...request, diffIds: diffIds(state), lower, lease, signal };
+    const layer = await executeRun(run, whole, state, progress, at, onFailure);
+    // It may have taken long: what people changed meanwhile is looked at anew.
+    this.#common.context = undefined;
+    return layer?.diffId ?? null;
+  }
+
+  async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {
+    const path = expandIn(state, instruction.value, this.#configure.expand);
+    const WorkingDir = joinWorkdir(runConfig(state).WorkingDir || '/', path).replace(/(?<=.)\/$/, '');
+    const key = ['WORKDIR', diffIds(state), WorkingDir, runConfig(state).User];
+    const result = await this.#once(key, () => executeWorkdir(WorkingDir, state, files, this.#layers()));
+    const { cached, value } = this.#withLayer(state, result, `WORKDIR ${WorkingDir}`);
+    const { draft } = value;
+    const config = { ...draft.config, config: { ...draft.config.config, WorkingDir } };
+    return { cached, value: { ...value, draft: { ...draft, config } } };
+  }
+
+  #withLayer(before: StageState, result: LayerStep, createdBy: string): StepValue {
+    const { cached, layer } = result;
+    const created = this.#options.epoch?.toISOString() ?? result.created;
+    const state = { ...before, created };
+    if (layer === null) return { cached, value: changeConfig(state, {}, createdBy) };
+    const { tarSize } = layerRecord(this.#options.store, layer);
+    const draft = appendLayer(state.draft, tarLayer({ diffId: layer, tarSize }), historyEntry(createdBy, created));
+    return { cached, value: { ...state, draft } };
+  }
+
+  async #origin(from: Origin | undefined): Promise<CopyOrigin> {
+    const { store, context, plan } = this.#options;
+    if (from === undefined) {
+      this.#common.context ??= context.open();
+      return this.#common.context;
+    }
+    if (from.kind === 'scratch') return EMPTY_CONTEXT.open();
+    if (from.kind === 'files') return (await this.#options.openNamed(from.place)).open();
+    if (from.kind === 'stage') {
+      const layers = diffIds(await this.solve(from.stage));
+      return layersOrigin(
+        store,
+        this.#stageFiles.get(from.stage)!,
+        layers,
+        `stage ${from.stage.name ?? from.stage.index}`,
+      );
+    }
+    const { diffIds: layers } = await this.#options.resolveImage(from.reference, plan.target.platform, undefined);
+    return layersOrigin(store, this.#files(layers), layers, `image ${from.reference}`);
+  }
+
+  #files(layers: readonly Digest[]): ImageFiles {
+    for (const diffId of layers) this.#options.lease.add(diffId);
+    const files = new ImageFiles(this.#options.store, layers);
+    this.#open.push(files);
+    return files;
+  }
+
+  #layers(): LayerContext {
+    const { store, lease, noCache, epoch, materials, signal } = this.#options;
+    const now = this.#time;
+    return { store, lease, cache: this.#cache, noCache, now, epoch: epoch?.toISOString(), materials, signal };
+  }
+
+  #expander(state: StageState): { word(text: string): string; body(text: string): string } {
+    const { expand } = this.#configure;
+    return {
+      word: (text) => expandIn(state, text, expand),
+      body: (text) => expandIn(state, text, { ignoreQuotes: true }),
+    };
+  }
+}
+
+interface StepValue {
+  cached: boolean;
+  value: StageState;
+}
+
+/** What a COPY is, wherever it stands. */
+function copyShape({ instruction, ...copy }: PreparedCopy): unknown {
+  return [{ ...instruction, line: 0, endLine: 0, source: '' }, copy];
+}
+
+const originNumbers: WeakMap<CopyOrigin, number> = new WeakMap();
+let origins = 0;
+
+/** Origins of layers are the same where the layers are; of others each look is one of its own. */
+function originNumber(origin: CopyOrigin): unknown {
+  if (origin.layers !== undefined) return origin.layers;
+  const known = originNumbers.get(origin) ?? ++origins;
+  originNumbers.set(origin, known);
+  return known;
+}
+
+/** Set by ENV, so that it is the image's own. */
+function isOwn(state: StageState, key: string): boolean {
+  return (runConfig(state).Env ?? []).some((entry) => entry.startsWith(`${key}=`));
+}
