@@ -11,6 +11,8 @@ import type { Change } from '../tree/diff.ts';
 import type { PullArtifactOptions, PulledArtifact } from './artifact-pull.ts';
 import type { ArtifactFile, PushArtifactOptions, PushedArtifact } from './artifact-push.ts';
 import type { BuildOptions, BuildResult } from './build.ts';
+import type { PruneCacheOptions, PruneCacheResult } from './build-cache-prune.ts';
+import type { CacheEntry } from './build-cache-usage.ts';
 import type { DefinitionOptions } from './build-definition.ts';
 import type { CommitRequest } from './commit.ts';
 import type { CopyOptions } from './copy.ts';
@@ -244,6 +246,16 @@ export class Engine {
 
   async diskUsage(): Promise<DiskUsage> {
     return (await import('./disk-usage.ts')).readDiskUsage(this.store);
+  }
+
+  /** What the build cache keeps, what was used longest ago first. */
+  async buildCache(): Promise<CacheEntry[]> {
+    return (await import('./build-cache-usage.ts')).listCacheEntries(this.store);
+  }
+
+  /** Takes of the build cache what is old, too much, or all. See `pruneCache`. */
+  async pruneBuildCache(options: PruneCacheOptions = {}): Promise<PruneCacheResult> {
+    return (await import('./build-cache-prune.ts')).pruneCache(this.store, options);
   }
 
   async prune(options: PruneStoreOptions = {}): Promise<PruneStoreResult> {
