@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { type CheckOptions, checkDockerfile } from '../../src/build/checks.ts';
 import { ImagoError } from '../../src/core/errors.ts';
+import { DockerfileError } from '../../src/formats/dockerfile/errors.ts';
 import { expandWord } from '../../src/formats/dockerfile/expand.ts';
 import { IgnoreMatcher, parseIgnoreFile } from '../../src/formats/dockerfile/ignore.ts';
 import { parseDockerfile } from '../../src/formats/dockerfile/parse.ts';
@@ -38,8 +40,47 @@ const PIECES = [
     '?',
     '!',
   ],
-  ...['\u0000', '\u00e9', '\ud83d', '\u2028', '\r\n', 'CMD', 'NONE', '--interval=1s'],
+  ...[
+    '\u0000',
+    '\u00e9',
+    '\ud83d',
+    '\u2028',
+    '\r\n',
+    'CMD',
+    'NONE',
+    '--interval=1s',
+    '# check=skip=all\n',
+    '--platform=$a',
+    '$TARGETPLATFORM',
+    ' AS x',
+    '<<E /x\n',
+  ],
 ];
+
+const CHECKS: CheckOptions = {
+  buildArgs: new Map([['a', 'b']]),
+  platformArgs: new Map([['TARGETPLATFORM', 'linux/amd64']]),
+  platform: { os: 'linux', architecture: 'amd64' },
+  all: true,
+  ignorePatterns: ['a', '**/x'],
+  baseOf: (name) =>
+    name.length % 2 === 0 ? undefined : { env: ['PATH=/bin'], shell: false, onbuild: ['ENV a $b', 'COPY <<E /x\nE'] },
+  isReplaced: (name) => name === 'x',
+};
+
+/** The lines and columns of what was found are in the file. */
+function checkAll(text: string): void {
+  const lines = text.replace(/^\ufeff/, '').split('\n');
+  const { warnings, error } = checkDockerfile(text, CHECKS);
+  for (const { line, endLine, word } of [...warnings, ...(error instanceof DockerfileError ? [error] : [])]) {
+    assert.ok(line >= 1 && line <= endLine && endLine <= lines.length, `${JSON.stringify(text)}: ${line}-${endLine}`);
+    if (word === undefined) continue;
+    const { column, length } = word;
+    const row = lines[word.line - 1]!;
+    assert.ok(word.line >= line && word.line <= endLine && column >= 1, `${JSON.stringify(text)}: ${word.line}`);
+    assert.ok(length >= 1 && column - 1 + length <= row.length + 1, `${JSON.stringify(text)}: ${column}+${length}`);
+  }
+}
 
 describe('random input', () => {
   for (const seed of [1, 2, 3, 4]) {
@@ -50,6 +91,7 @@ describe('random input', () => {
         for (let i = random(30); i >= 0; i--) text += PIECES[random(PIECES.length)];
         for (const parse of [
           () => parseDockerfile(text),
+          () => checkAll(text),
           () => expandWord(text, (name) => (name.length % 2 === 0 ? undefined : name)),
           () => new IgnoreMatcher(parseIgnoreFile(text)).match('a/b/x.E'),
         ]) {
