@@ -45,14 +45,25 @@ const VAGUE = new Set(['bsd', 'gpl', 'lgpl', 'public-domain']);
 
 /**
  * An SPDX licence expression (SPDX 2.3 annex D) of what a package says; what is none becomes a `LicenseRef-` whose
- * text goes into `references`. 'NOASSERTION' where it says nothing.
+ * text goes into `references`. 'NOASSERTION' where it says nothing. Of a list all hold.
  */
-export function licenseExpression(text: string | undefined, references: Map<string, string>): string {
+export function licenseExpression(
+  text: string | readonly string[] | undefined,
+  references: Map<string, string>,
+): string {
+  if (typeof text === 'object') return joinAll(text.map((one) => licenseExpression(one, references)));
   const said = text?.trim().replace(/\s+/g, ' ') ?? '';
   if (said === '' || /^(?:unknown|none|unlicensed)$/i.test(said)) return 'NOASSERTION';
   const whole = singleName(said);
   if (whole !== undefined) return whole;
   return parseExpression(said) ?? reference(said, references);
+}
+
+/** All of them hold. */
+function joinAll(expressions: readonly string[]): string {
+  const all = [...new Set(expressions.filter((expression) => expression !== 'NOASSERTION'))].sort();
+  if (all.length < 2) return all[0] ?? 'NOASSERTION';
+  return all.map((expression) => (/ (?:AND|OR) /.test(expression) ? `(${expression})` : expression)).join(' AND ');
 }
 
 function reference(text: string, references: Map<string, string>): string {

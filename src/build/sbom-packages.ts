@@ -14,8 +14,8 @@ export interface FoundPackage {
   name: string;
   version: string;
   purl: string;
-  /** As the package says it: an SPDX expression, or any words. */
-  license?: string;
+  /** As the package says it: an SPDX expression, or any words; a list of those that all hold. */
+  license?: string | readonly string[];
   /** Who made it. */
   supplier?: string;
   homepage?: string;
@@ -156,18 +156,13 @@ function dpkgPackages(files: ImageFiles, distribution: Distribution, found: Foun
   }
 }
 
-/** Of a machine-readable copyright file (DEP 5): all short names in it, joined by AND. */
-function debianLicense(files: ImageFiles, name: string): string | undefined {
+/** Of a machine-readable copyright file (DEP 5): all short names in it. */
+function debianLicense(files: ImageFiles, name: string): string[] | undefined {
   const text = readText(files, byteString(`usr/share/doc/${name}/copyright`), LARGEST_DOCUMENT);
   if (text === undefined || !/^Format:.*copyright-format/m.test(text.slice(0, 4096))) return undefined;
   const names = new Set<string>();
   for (const [, line] of text.matchAll(/^License:[ \t]*(\S[^\n]*)$/gm)) names.add(line!.trim());
-  return names.size === 0
-    ? undefined
-    : [...names]
-        .sort()
-        .map((word) => (names.size > 1 ? `(${word})` : word))
-        .join(' AND ');
+  return [...names].sort();
 }
 
 /** Alpine's database: `P:name` and so on, an empty line after each (wiki.alpinelinux.org/wiki/Apk_spec). */

@@ -69,7 +69,7 @@ describe('the SBOM of an image', () => {
       'var/lib/dpkg/status.d/base': 'Package: base-files\nArchitecture: all\nVersion: 12.4\n',
       'var/lib/dpkg/status.d/base.md5sums': 'Package: no\nVersion: 1\n',
       'usr/share/doc/dash/copyright':
-        'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: BSD-3-clause\n\nFiles: b\nLicense: GPL-2+\n text\n',
+        'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: BSD-3-clause\n\nFiles: b\nLicense: GPL-2+\n text\n\nFiles: c\nLicense: Own\n\nFiles: d\nLicense: GPL-2.0-or-later\n',
       'usr/share/doc/libc6/copyright': 'This is free.\n',
     });
     assert.deepEqual(purls(document), [
@@ -78,7 +78,7 @@ describe('the SBOM of an image', () => {
       'pkg:deb/debian/libc6@2.36-9%2Bdeb12u9?arch=amd64&distro=debian-12&upstream=glibc%402.36-9%2Bdeb12u9',
     ]);
     const dash = document.packages.find(({ name }) => name === 'dash')!;
-    assert.equal(dash.licenseDeclared, '(BSD-3-Clause) AND (GPL-2.0-or-later)');
+    assert.equal(dash.licenseDeclared, 'BSD-3-Clause AND GPL-2.0-or-later AND LicenseRef-Own');
     const libc = document.packages.find(({ name }) => name === 'libc6')!;
     assert.equal(libc.licenseDeclared, 'NOASSERTION');
     assert.equal(libc.supplier, 'Person: GNU Libc Maintainers (debian-glibc@lists.debian.org)');
@@ -212,7 +212,7 @@ describe('the SBOM of an image', () => {
 });
 
 describe('licence expressions', () => {
-  const cases: [said: string | undefined, want: string][] = [
+  const cases: [said: string | string[] | undefined, want: string][] = [
     [undefined, 'NOASSERTION'],
     ['mit', 'MIT'],
     ['GPL-2+', 'GPL-2.0-or-later'],
@@ -222,6 +222,8 @@ describe('licence expressions', () => {
     ['GPL-2+ and (Expat or BSD-3-clause)', 'GPL-2.0-or-later AND (MIT OR BSD-3-Clause)'],
     ['Artistic or GPL-1+', 'Artistic-1.0-Perl OR GPL-1.0-or-later'],
     ['BSD', 'LicenseRef-BSD'],
+    [['Expat', 'Artistic or GPL-1+', 'MIT'], '(Artistic-1.0-Perl OR GPL-1.0-or-later) AND MIT'],
+    [[], 'NOASSERTION'],
     ['(MIT', 'LicenseRef-MIT'],
     ['MIT AND', 'LicenseRef-MIT-AND'],
     ['('.repeat(10_000), 'LicenseRef-fd4fd4dbb8dd0be8'],
