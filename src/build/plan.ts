@@ -1,5 +1,5 @@
 import { ImagoError } from '../core/errors.ts';
-import { DockerfileError, nearestWord } from '../formats/dockerfile/errors.ts';
+import { DockerfileError, type LineRange, nearestWord } from '../formats/dockerfile/errors.ts';
 import { type ExpandOptions, expandWord } from '../formats/dockerfile/expand.ts';
 import type {
   Dockerfile,
@@ -9,7 +9,9 @@ import type {
   StageInstruction,
 } from '../formats/dockerfile/instruction.ts';
 import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
+import { findWord, type Positioned } from '../formats/dockerfile/position.ts';
 import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
+import { locateSubstitution } from './checks-variables.ts';
 import type { NamedContext, NamedContexts } from './context-names.ts';
 import { checkMount, checkRun } from './mounts-check.ts';
 
@@ -107,7 +109,9 @@ class Planner {
 
   #addStage(from: FromInstruction, instructions: StageInstruction[]): void {
     const image = this.#expandGlobal(from.image, from);
-    if (image === '') throw new DockerfileError(`base name (${from.image}) should not be blank`, from);
+    if (image === '') {
+      throw pointed(`base name (${from.image}) should not be blank`, from, from.image);
+    }
     const index = this.#stages.length;
     const wanted = this.#platform(from);
     const instead = from.stage === undefined ? undefined : this.#named(from.stage, wanted);
@@ -126,11 +130,13 @@ class Planner {
   #platform(from: FromInstruction): Platform {
     if (from.platform === undefined) return this.#options.platform;
     const text = this.#expandGlobal(from.platform, from);
-    if (text === '') throw new DockerfileError(`empty platform value from expression ${from.platform}`, from);
+    if (text === '') {
+      throw pointed(`empty platform value from expression ${from.platform}`, from, '--platform');
+    }
     try {
       return parsePlatform(text, this.#options.platform);
     } catch (error) {
-      throw new DockerfileError((error as Error).message, from, error);
+      throw pointed((error as Error).message, from, '--platform', error);
     }
   }
 
@@ -167,19 +173,21 @@ class Planner {
     if (instruction.name !== 'COPY' || instruction.from === undefined) return { instruction, trigger };
     const { from } = instruction;
     if (from.includes('$')) {
-      throw new DockerfileError(
+      throw pointed(
         'variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround',
         instruction,
+        `--from=${from}`,
       );
     }
     if (!/^\d+$/.test(from)) return { instruction, trigger, from: this.#copyOrigin(from, stage, instruction) };
     const numbered = this.#stages.slice(0, stage.index)[Number(from)];
     if (numbered !== undefined) return { instruction, trigger, from: { kind: 'stage', stage: numbered } };
-    throw new DockerfileError(
+    throw pointed(
       Number(from) === stage.index
         ? `cannot copy from stage ${from}: it is this very stage`
         : `invalid stage index ${from}: there are ${stage.index} stages above this one`,
       instruction,
+      `--from=${from}`,
     );
   }
 
@@ -187,10 +195,11 @@ class Planner {
     const origin = this.#origin(from, stage.index);
     const later = this.#file.stages.slice(stage.index).find((s) => s.from.stage === from.toLowerCase());
     if (origin.kind !== 'image' || later === undefined) return origin;
-    throw new DockerfileError(
+    throw pointed(
       `cannot copy from stage ${JSON.stringify(from)}, it needs to be defined before current stage` +
         (stage.name === undefined ? '' : ` ${JSON.stringify(stage.name)}`),
       instruction,
+      `--from=${from}`,
     );
   }
 
@@ -230,13 +239,18 @@ class Planner {
     out.push(stage);
   }
 
-  #expandGlobal(text: string, at: { line: number; endLine: number }): string {
+  #expandGlobal(text: string, at: LineRange & Positioned): string {
     try {
       return expandWord(text, (name) => this.#globalArgs.get(name), this.#expand);
     } catch (error) {
-      throw new DockerfileError((error as Error).message, at, error);
+      throw locateSubstitution(error, at);
     }
   }
+}
+
+/** An error about a word of the instruction. */
+function pointed(problem: string, at: LineRange & Positioned, word: string, cause?: unknown): DockerfileError {
+  return new DockerfileError(problem, at, cause, findWord(at, word));
 }
 
 /** https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope */
