@@ -32,8 +32,8 @@ const skip: string | false =
       : 'no dockerd with buildx is here to start (IMAGO_TEST_PEERS: a prefix for it)';
 
 async function runScript(script: string, cwd: string): Promise<string> {
-  const [program, ...args] = [...prefix, 'sh', '-c', `${DAEMON}${script}`] as [string, ...string[]];
-  return (await promisify(execFile)(program, args, { cwd, encoding: 'utf8', timeout: 120_000 })).stdout;
+  const [program, ...args] = [...prefix, 'sh', '-c', `${DAEMON}${script}`];
+  return (await promisify(execFile)(program!, args, { cwd, encoding: 'utf8', timeout: 120_000 })).stdout;
 }
 
 const TEXT =
