@@ -22,7 +22,7 @@ export const CACHE_CONFIG_TYPE = 'application/vnd.buildkit.cacheconfig.v0';
 export const INLINE_CACHE = 'moby.buildkit.cache.v0';
 
 /** A layer's annotation: its DiffID. */
-export const UNCOMPRESSED = 'containerd.io/uncompressed';
+const UNCOMPRESSED = 'containerd.io/uncompressed';
 
 /** BuildKit refuses to read more (remotecache/import.go). */
 const LARGEST_CONFIG = 2 ** 20;
