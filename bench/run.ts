@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { benchScale } from './build-scale.ts';
 import { clean, dropCaches, type Engine, imago, installCopy, openPeers } from './engines.ts';
 import { type BenchInput, prepareInput } from './input.ts';
 import { type Contestant, compete, median, run, type Sample } from './measure.ts';
@@ -212,6 +213,7 @@ async function compare(
   if (on('run')) await benchRun(engines);
   if (on('inside')) await benchInside(engines);
   if (on('build')) await benchBuild(input, engines);
+  if (on('scale')) await benchScale({ bin, work, rounds });
   if (on('rmi')) await benchRemove(input, engines);
 }
 
