@@ -17,6 +17,13 @@ export { type Digest, isDigest, parseDigest } from './core/digest.ts';
 export { type ErrorDetails, ImagoError, isImagoError } from './core/errors.ts';
 export type { BuildOptions, BuildResult } from './engine/build.ts';
 export type { DefinitionOptions } from './engine/build-definition.ts';
+export {
+  type Annotation,
+  type AttestOptions,
+  type BuildOutput,
+  parseAnnotation,
+  parseOutput,
+} from './engine/build-output-options.ts';
 export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
 export type { PulledImage, PullOptions } from './engine/pull.ts';
 export type { PullEvent } from './engine/pull-events.ts';

@@ -190,20 +190,36 @@ export async function writeFilesDirectory(
   path: string,
   options: FileOptions & { onSkipped?: (path: string) => void } = {},
 ): Promise<void> {
-  mkdirSync(path, { recursive: true });
-  const root = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    for (const result of results) {
-      const fd = result.directory === '' ? root : enterDirectory(root, result.directory);
-      try {
-        await new TreeWriter(fd, result.files, options).write(result.extra);
-      } finally {
-        if (fd !== root) closeFd(fd);
+    mkdirSync(path, { recursive: true });
+    const root = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      for (const result of results) {
+        const fd = result.directory === '' ? root : enterDirectory(root, result.directory);
+        try {
+          await new TreeWriter(fd, result.files, options).write(result.extra);
+        } finally {
+          if (fd !== root) closeFd(fd);
+        }
       }
+    } finally {
+      closeSync(root);
     }
-  } finally {
-    closeSync(root);
+  } catch (cause) {
+    throw explain(path, cause, options.signal);
   }
+}
+
+/** Names the directory that the user named, and why. */
+function explain(path: string, cause: unknown, signal: AbortSignal | undefined): unknown {
+  const { code } = cause as NodeJS.ErrnoException;
+  const told = cause instanceof ImagoError && !(cause instanceof SystemError);
+  if (told || signal?.aborted || typeof code !== 'string') return cause;
+  return new ImagoError('CANNOT_WRITE', `cannot write '${path}'`, {
+    got: code,
+    remedy: code === 'ENOSPC' ? 'there is no space left on its disk' : 'choose another place with -o',
+    cause,
+  });
 }
 
 const KINDS = { char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
