@@ -6,7 +6,7 @@ import { NamedContexts } from '../build/context-names.ts';
 import { BuildProgress } from '../build/events.ts';
 import { planBuild, platformArgs } from '../build/plan.ts';
 import { ImagoError } from '../core/errors.ts';
-import { DockerfileError } from '../formats/dockerfile/errors.ts';
+import { DockerfileError, nearestWord } from '../formats/dockerfile/errors.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { Image } from '../image/image.ts';
@@ -103,6 +103,16 @@ function runChecks(text: string, input: CheckInput, all: boolean): CheckResult {
     platformArgs: platformArgs({ buildArgs, target, host, platform }, undefined),
     isReplaced: (name, wanted) => contexts.find(name, wanted) !== undefined,
   });
+}
+
+/** An image that cannot be had may be a stage that is spelt otherwise. */
+export function suggestStage(error: unknown, reference: string, { stages }: Dockerfile): unknown {
+  if (!(error instanceof ImagoError)) return error;
+  const names = stages.flatMap(({ from }) => (from.stage === undefined ? [] : [from.stage]));
+  const near = nearestWord(reference, names);
+  if (near === undefined) return error;
+  const { exitCode } = error.details;
+  return new ImagoError(error.code, `${error.message} (did you mean the stage ${near}?)`, { exitCode, cause: error });
 }
 
 /** As BuildKit prints it: `RULE: message (line N)`. */

@@ -17,7 +17,7 @@ import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
 import { BuildCaches } from './build-cache.ts';
-import { warnOfChecks } from './build-checks.ts';
+import { suggestStage, warnOfChecks } from './build-checks.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
 import { chooseOutputs, type OutputResult, writeOutputs } from './build-output.ts';
 import { checkOutputs } from './build-output-check.ts';
@@ -101,10 +101,12 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const { definition } = options;
   const references = (options.tags ?? []).map(parseTag);
   const outputs = chooseOutputs(options.outputs ?? [], options);
-  checkOutputs(outputs);
   const progress = new BuildProgress(options.onEvent);
   const host = defaultPlatform();
   const platforms = readPlatforms(options.platform, host);
+  const { rewriteTimestamp, stdout, annotations = [], attest = {} } = options;
+  const attested = attest.sbom === true || attest.provenance !== undefined;
+  checkOutputs(outputs, { named: references.length > 0, indexed: platforms.length > 1 || attested });
   const buildArgs = new Map(Object.entries(options.buildArgs ?? {}));
   const named = new NamedContexts(options.contexts);
   const keepGitDir = isTrue(buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
@@ -152,7 +154,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     runSettings: options.runSettings ?? {},
     run: createRunStep(store, { secrets, agents }),
     resolveImage: async (reference, wanted) => {
-      const image = await bases.resolve(reference, wanted);
+      const image = await bases.resolve(reference, wanted).catch((error: unknown) => {
+        throw suggestStage(error, reference, file);
+      });
       materials.addImage(reference, wanted, image.target.digest);
       return image;
     },
@@ -165,7 +169,6 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     platform: platforms[i]!,
     draft: caches.withInline(withLabels(draft, options.labels ?? {})),
   }));
-  const { rewriteTimestamp, stdout, annotations = [], attest = {} } = options;
   const facts = { ...factsOf(plans, options), dockerfile, buildArgs, host, materials: materials.list(), started };
   const output = { references, outputs, annotations, attest, facts, epoch, rewriteTimestamp, stdout };
   const built = await writeOutputs({ store, lease, images, ...output, progress, signal });

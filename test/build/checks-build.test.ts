@@ -72,6 +72,17 @@ describe('a build', () => {
     });
   });
 
+  it('suggests the stage that an unknown image may be', async () => {
+    lab.write({ a: '1' });
+    const run = lab.build('FROM scratch AS builder\nCOPY a /\nFROM scratch\nCOPY --from=biulder a /\n');
+    await assert.rejects(run, { line: 4, message: /biulder .* \(did you mean the stage builder\?\)$/ });
+  });
+
+  it('points at what cannot be expanded', async () => {
+    const run = lab.build(`FROM scratch\nENV A=1 \\\n  B="x\${C:?no C}"\n`);
+    await assert.rejects(run, { line: 2, word: { line: 3, column: 7, length: 10 }, message: /C: no C/ });
+  });
+
   it('knows the variables of its base', async () => {
     lab.write({ a: '1' });
     await lab.build('FROM scratch\nCOPY a /\nENV HERE=1\n', { tags: ['checked-base'] });
