@@ -126,7 +126,8 @@ function readRecord(path: string): StepResult | undefined {
 }
 
 const DAY_MS = 24 * 3600 * 1000;
-const KEPT_DAYS = 30;
+/** What no build used for so long goes by itself. */
+export const KEPT_DAYS = 30;
 
 /**
  * Forgets what the last 30 days had no use for of the notes beside the records: digests of contexts and of inputs.
@@ -149,6 +150,16 @@ export function sweepCache(store: Store): void {
   } catch {
     // Another build sweeps, too.
   }
+}
+
+/** Its time is when the records were last put in order. */
+export function sweepMarker(store: Store): string {
+  return join(store.root, 'cache', 'seen', '.swept-records');
+}
+
+/** Once a day. */
+export function isSweepDue(store: Store, now: number = Date.now()): boolean {
+  return now - (statSync(sweepMarker(store), { throwIfNoEntry: false })?.mtimeMs ?? 0) >= DAY_MS;
 }
 
 /** The time of last use, for a prune by age. */

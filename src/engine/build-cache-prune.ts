@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isSweepDue, KEPT_DAYS, sweepMarker } from '../build/cache.ts';
 import { removeCacheMount } from '../build/mounts-cache.ts';
 import { releaseHooks } from '../snapshot/release.ts';
 import { pruneRecords } from '../store/prune.ts';
@@ -98,22 +99,18 @@ function lastUse(store: Store, name: string): number | undefined {
   return statSync(join(store.root, 'cache', name), { throwIfNoEntry: false })?.mtimeMs;
 }
 
-const DAY_MS = 24 * 3600 * 1000;
-/** Days after which results go that no build used. */
-const KEPT_DAYS = 30;
-
 /**
  * What a build does for order, once a day: results that none used for 30 days go, with the layers that only they
  * needed, and so do cache mounts. The build does not wait for the disk, and does not fail where this does.
  */
 export async function sweepRecords(store: Store, now: number = Date.now()): Promise<void> {
-  const marker = join(store.root, 'cache', 'seen', '.swept-records');
+  if (!isSweepDue(store, now)) return;
+  const marker = sweepMarker(store);
   try {
-    if (now - (statSync(marker, { throwIfNoEntry: false })?.mtimeMs ?? 0) < DAY_MS) return;
     mkdirSync(join(marker, '..'), { recursive: true });
     writeFileSync(marker, '');
     const isOld = (lastUsed: number | undefined): boolean =>
-      lastUsed !== undefined && now - lastUsed > KEPT_DAYS * DAY_MS;
+      lastUsed !== undefined && now - lastUsed > KEPT_DAYS * 24 * 3600 * 1000;
     if (readdirSync(join(store.root, 'cache')).some((name) => name.endsWith('.json') && isOld(lastUse(store, name)))) {
       const dropRecord = (name: string): boolean => name.endsWith('.json') && isOld(lastUse(store, name));
       await pruneRecords(store, { dropRecord, later: true, ...releaseHooks(store) });

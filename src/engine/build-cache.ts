@@ -1,4 +1,4 @@
-import { BuildCache } from '../build/cache.ts';
+import { BuildCache, isSweepDue } from '../build/cache.ts';
 import { encodeInlineCache, INLINE_CACHE } from '../build/cache-format.ts';
 import type { BuildProgress } from '../build/events.ts';
 import type { Digest } from '../core/digest.ts';
@@ -89,6 +89,7 @@ export class BuildCaches implements Disposable {
         this.#options.progress.warn(`the cache was not exported: ${error.message}`);
       }
     }
+    if (!isSweepDue(this.#options.store)) return;
     const { sweepRecords } = await import('./build-cache-prune.ts');
     await sweepRecords(this.#options.store);
   }
