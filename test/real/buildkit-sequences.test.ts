@@ -84,6 +84,14 @@ describe("BuildKit's cases of more than one build", () => {
     assert.deepEqual(run.image.config.config?.Labels, { a: 'b' });
   });
 
+  it('testNamedImageContextScratch', async () => {
+    using lab = new BuildLab();
+    const run = await lab.build('FROM busybox\nCOPY <<E /out\nx\nE', {
+      contexts: { busybox: 'docker-image://scratch' },
+    });
+    assert.deepEqual(lab.paths(run.image), ['out']);
+  });
+
   it('testSourceDateEpochWithoutExporter and a default that the argument overrides', async () => {
     using lab = new BuildLab();
     for (const first of ['', 'ARG SOURCE_DATE_EPOCH=5\n']) {
@@ -169,6 +177,17 @@ describe("BuildKit's cases of more than one build with RUN", { skip: whyNoRun() 
       'ARG foo=bar2',
       'RUN |2 foo=bar2 bar=123 /bin/sh -c ls /etc/',
     ]);
+  });
+
+  it('testCgroupParent', async () => {
+    using lab = new BuildLab();
+    await lab.importBase();
+    const parent = `/imago-test-${process.pid}`;
+    const { image } = await lab.build('FROM base\nRUN cat /proc/1/cgroup >out; grep -c . /proc/1/cgroup', {
+      runSettings: { cgroupParent: parent },
+    });
+    // With a cgroup namespace of its own it sees the root; without one its path.
+    assert.match(lab.read(image, 'out') ?? '', /:\/|imago-test/);
   });
 
   it('testStepNames', async () => {

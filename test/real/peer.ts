@@ -124,10 +124,11 @@ async function readSaved(tar: string): Promise<Saved> {
 }
 
 /**
- * What differs by design: docker's history ends with '# buildkit', its EXPOSE shows a Go map up to version 26, and it
- * has a layer for steps that changed nothing; ArgsEscaped means something on Windows only.
+ * What differs by design: docker's history ends with '# buildkit', its EXPOSE (up to version 26) and HEALTHCHECK
+ * show Go values, and it has a layer for steps that changed nothing; ArgsEscaped means something on Windows only.
  */
 function plainHistory(text: string): string {
+  if (text.startsWith('HEALTHCHECK ')) return 'HEALTHCHECK';
   return text
     .replace(/ # buildkit$/, '')
     .replace(/^(EXPOSE )map\[(.*):\{\}\]$/, '$1[$2]')
