@@ -3,9 +3,27 @@ import { dirname, resolve } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
 import type { BuildOutput } from './build-output-options.ts';
 
-/** Whether the outputs that are files can be written: told before a build, not after it. Throws `CANNOT_WRITE`. */
-export function checkOutputs(outputs: readonly BuildOutput[]): void {
-  for (const { type, dest, tar } of outputs) {
+/** What is known of a result before there is one. */
+export interface ResultShape {
+  /** Has it a name? */
+  named: boolean;
+  /** Several platforms, or attestations. */
+  indexed: boolean;
+}
+
+/**
+ * Whether the outputs can be made: told before a build, not after it. Throws `CANNOT_WRITE`, `NO_NAME`, `BAD_OUTPUT`.
+ */
+export function checkOutputs(outputs: readonly BuildOutput[], { named, indexed }: ResultShape): void {
+  for (const { type, dest, tar, push = false, pushByDigest = false, names = [] } of outputs) {
+    if ((type === 'registry' || push || pushByDigest) && !named && names.length === 0) {
+      throw new ImagoError('NO_NAME', 'tag is needed when pushing to registry', {
+        remedy: 'name the image with --tag',
+      });
+    }
+    if (type === 'docker' && dest !== undefined && indexed) {
+      throw new ImagoError('BAD_OUTPUT', 'a docker archive holds no index', { remedy: 'use type=oci' });
+    }
     if (dest === undefined || dest === '-') continue;
     checkWritable(dest, type === 'local' || tar === false ? 'directory' : 'file');
   }

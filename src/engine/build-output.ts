@@ -143,11 +143,6 @@ class OutputWriter {
     const { store, lease, signal } = this.#request;
     const names = this.#names(output);
     const push = output.type === 'registry' || output.push === true || output.pushByDigest === true;
-    if (push && names.length === 0) {
-      throw new ImagoError('NO_NAME', 'tag is needed when pushing to registry', {
-        remedy: 'name the image with --tag',
-      });
-    }
     const note = (text: string): void => step.note(text);
     const drafts: ImageDraft[] = [];
     for (const draft of await this.#drafts(output, step)) {
@@ -279,13 +274,6 @@ class OutputWriter {
     const parts: PlatformImage[] = [];
     for (const [i, draft] of drafts.entries()) {
       parts.push({ platform: images[i]!.platform, draft, predicates: await this.#predicates(draft, step) });
-    }
-    if (
-      output.type === 'docker' &&
-      output.dest !== undefined &&
-      (parts.length > 1 || parts.some((p) => p.predicates.length > 0))
-    ) {
-      throw new ImagoError('BAD_OUTPUT', 'a docker archive holds no index', { remedy: 'use type=oci' });
     }
     return composeImage(parts, {
       names: names.map(formatReference),

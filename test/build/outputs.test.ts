@@ -271,6 +271,7 @@ describe('outputs of a build', () => {
     await assert.rejects(buildOnly(lab, DOCKERFILE, { push: true, onEvent: ({ type }) => events.push(type) }), {
       code: 'NO_NAME',
     });
+    assert.deepEqual(events, []);
   });
 });
 
