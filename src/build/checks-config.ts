@@ -13,7 +13,7 @@ export interface CheckConfig {
   error: boolean;
 }
 
-export const NO_CHECK_CONFIG: CheckConfig = {
+const NO_CHECK_CONFIG: CheckConfig = {
   skipAll: false,
   skip: new Set(),
   experimentalAll: false,

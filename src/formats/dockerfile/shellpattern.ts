@@ -3,13 +3,13 @@
  * wildcard goes over the end of a line. POSIX Shell Command Language §2.13.1 without bracket expressions, as BuildKit
  * has it. The time is that of a search for each piece of text, whatever the number of wildcards.
  */
-export interface ShellPattern {
+interface ShellPattern {
   /** The pieces between the stars; null is any one character. */
   readonly pieces: readonly (readonly (string | null)[])[];
 }
 
 /** Throws a plain Error. */
-export function compilePattern(pattern: string): ShellPattern {
+function compilePattern(pattern: string): ShellPattern {
   const pieces: (string | null)[][] = [[]];
   const characters = Array.from(pattern);
   for (let i = 0; i < characters.length; i++) {
