@@ -152,7 +152,9 @@ export class LiveBuild implements BuildPrinter {
   }
 
   #draw(last = false): void {
-    const { columns = 80, rows = 24 } = this.#out;
+    // A terminal that nobody told its size has 0 of both.
+    const columns = this.#out.columns || 80;
+    const rows = this.#out.rows || 24;
     const now = performance.now();
     this.#drawnAt = now;
     const steps = [...this.#steps.values()];

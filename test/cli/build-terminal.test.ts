@@ -108,4 +108,65 @@ describe('a build at a terminal', { skip }, () => {
     assert.match(piped.stderr, /exit code: 3/);
     nothingLeft();
   });
+
+  it('tells the same of the same steps as docker does', () => {
+    writeFileSync(join(context, 'f'), 'hi\n');
+    const dockerfile = [
+      'FROM base AS one',
+      'RUN echo out; echo err >&2; sleep 1; printf partial',
+      'FROM base',
+      'WORKDIR /x',
+      'COPY --from=one /etc/passwd /p',
+      'COPY f /f',
+      'RUN echo bad; exit 3',
+    ].join('\n');
+    const words = build(dockerfile, '--no-cache').split(' ').slice(1);
+    const plain = lab.imago([...words, '--progress=plain']).stderr;
+    const blocks = new Map<string, string[]>();
+    let open: string[] = [];
+    for (const line of plain.split('------')[0]!.split('\n')) {
+      const [, name, text] = /^#\d+ (?:(\[.*)|(.*))$/.exec(line) ?? [];
+      if (name !== undefined) {
+        open = blocks.get(name) ?? [];
+        blocks.set(name, open);
+      } else if (text !== undefined && text !== '...') {
+        open.push(text.replace(/^\d+\.\d+ /, 'T ').replace(/^DONE \d+\.\ds$/, 'DONE'));
+      }
+    }
+    assert.deepEqual(Object.fromEntries([...blocks].filter(([name]) => !name.includes('FROM'))), DOCKER_PLAIN);
+    assert.match(plain, /\n------\n > \[stage-1 5\/5\] RUN echo bad; exit 3:\nbad\n------\nDockerfile:7\n/);
+
+    const names = new Map<string, string>();
+    const inputs: Record<string, string[]> = {};
+    const short = (name: string): string => (name.includes('FROM') ? 'FROM' : name.replace(/^(\[.*?\] \w+).*/, '$1'));
+    for (const line of lab.imago([...words, '--progress=rawjson']).stderr.split('\n')) {
+      if (!line.startsWith('{')) continue;
+      for (const vertex of JSON.parse(line).vertexes ?? []) {
+        names.set(vertex.digest, short(vertex.name));
+        const from = (vertex.inputs ?? []).map((digest: string) => names.get(digest));
+        if (from.length > 0) inputs[short(vertex.name)] = from;
+      }
+    }
+    assert.deepEqual(inputs, DOCKER_INPUTS);
+  });
 });
+
+/** Docker 26.1 with buildx 0.13, `--progress=plain`, times masked; without its internal steps and the bases. */
+const DOCKER_PLAIN = {
+  '[stage-1 2/5] WORKDIR /x': ['DONE'],
+  '[one 2/2] RUN echo out; echo err >&2; sleep 1; printf partial': ['T out', 'T err', 'T partial', 'DONE'],
+  '[stage-1 3/5] COPY --from=one /etc/passwd /p': ['DONE'],
+  '[stage-1 4/5] COPY f /f': ['DONE'],
+  '[stage-1 5/5] RUN echo bad; exit 3': [
+    'T bad',
+    'ERROR: process "/bin/sh -c echo bad; exit 3" did not complete successfully: exit code: 3',
+  ],
+};
+/** What it says with `--progress=rawjson` about what builds on what, likewise. */
+const DOCKER_INPUTS = {
+  '[one 2/2] RUN': ['FROM'],
+  '[stage-1 2/5] WORKDIR': ['FROM'],
+  '[stage-1 3/5] COPY': ['[stage-1 2/5] WORKDIR', '[one 2/2] RUN'],
+  '[stage-1 4/5] COPY': ['[stage-1 3/5] COPY'],
+  '[stage-1 5/5] RUN': ['[stage-1 4/5] COPY'],
+};
