@@ -85,6 +85,9 @@ export function configure(
   }
 }
 
+/** They are for the scanner of an SBOM alone (BuildKit, dockerfile2llb). */
+const NO_VARIABLES: ReadonlySet<string> = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']);
+
 function declareArgs(state: StageState, { args }: ArgInstruction, context: ConfigureContext): StageState {
   let next = state;
   const shown: string[] = [];
@@ -93,7 +96,7 @@ function declareArgs(state: StageState, { args }: ArgInstruction, context: Confi
     const own = given ?? (value === undefined ? undefined : expandIn(next, value, context.expand));
     const final = own ?? context.globalArgs.get(key);
     shown.push(final === undefined ? key : `${key}=${final}`);
-    if (final !== undefined) next = withEnv(next, [[key, final]]);
+    if (final !== undefined && !NO_VARIABLES.has(key)) next = withEnv(next, [[key, final]]);
     next = { ...next, args: next.args.includes(key) ? next.args : [...next.args, key] };
   }
   return changeConfig(next, {}, `ARG ${shown.join(' ')}`);

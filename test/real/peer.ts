@@ -125,12 +125,14 @@ async function readSaved(tar: string): Promise<Saved> {
 
 /**
  * What differs by design: docker's history ends with '# buildkit', its EXPOSE (up to version 26) and HEALTHCHECK
- * show Go values, and it has a layer for steps that changed nothing; ArgsEscaped means something on Windows only.
+ * show Go values, and it has a layer for steps that changed nothing; ArgsEscaped means something on Windows only. Docker
+ * up to 26 keeps the slash at the end of WORKDIR, and leaves given values out of the lines of ARG; BuildKit no longer.
  */
 function plainHistory(text: string): string {
   if (text.startsWith('HEALTHCHECK ')) return 'HEALTHCHECK';
   return text
     .replace(/ # buildkit$/, '')
+    .replace(/^(WORKDIR .+)\/$/, '$1')
     .replace(/^(EXPOSE )map\[(.*):\{\}\]$/, '$1[$2]')
     .replaceAll(':{} ', ' ');
 }
@@ -142,12 +144,15 @@ function compareConfigs(own: Saved, other: Saved): string[] {
   const keys = new Set([...Object.keys(own.config), ...Object.keys(other.config)]);
   keys.delete('ArgsEscaped');
   for (const key of keys) {
-    const [a, b] = [own.config[key], other.config[key]].map(sortKeys);
+    const [a, b] = [own.config[key], other.config[key]].map((value) =>
+      sortKeys(key === 'WorkingDir' ? trimSlash(value) : value),
+    );
     if (a !== b && !(EMPTY.has(a!) && EMPTY.has(b!))) out.push(`config ${key}: ${a}, not ${b}`);
   }
   const [a, b] = [own.history, other.history].map((list) => list.filter(isNoImport).map(showStep));
   for (let i = 0; i < Math.max(a!.length, b!.length); i++) {
-    if (a![i] !== b![i]) out.push(`history ${i}: ${a![i]}, not ${b![i]}`);
+    if (a![i] !== b![i] && !(/\bARG \w+$/.test(b![i] ?? '') && a![i]?.startsWith(`${b![i]}=`)))
+      out.push(`history ${i}: ${a![i]}, not ${b![i]}`);
   }
   return out;
 }
@@ -158,6 +163,10 @@ function isNoImport({ created_by }: { created_by?: string }): boolean {
 
 function showStep({ created_by, empty_layer }: Saved['history'][number]): string {
   return `${empty_layer === true ? '(no layer) ' : ''}${plainHistory(created_by ?? '')}`;
+}
+
+function trimSlash(value: unknown): unknown {
+  return typeof value === 'string' ? value.replace(/(?<=.)\/$/, '') : value;
 }
 
 function sortKeys(value: unknown): string {

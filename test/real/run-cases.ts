@@ -170,6 +170,12 @@ export const runCases: BuildkitCase[] = [
     want: { out: 'BAR=\n' },
   },
   {
+    test: 'testSBOMScannerArgs',
+    about: 'what they say is in no environment',
+    dockerfile: 'FROM base\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nRUN env | grep -c SBOM >/out || true',
+    want: { out: '0\n' },
+  },
+  {
     test: 'testRunBasicHeredoc',
     dockerfile: 'FROM base\nRUN <<E\necho first >>/out\nwhoami >>/out\nE',
     want: { out: 'first\nroot\n' },
