@@ -85,7 +85,7 @@ export const command: Command = {
     progress: {
       type: 'string',
       value: 'kind',
-      help: 'How it is shown: auto (default, or BUILDKIT_PROGRESS), tty, plain, rawjson, quiet',
+      help: 'auto, tty, plain, rawjson or quiet',
       complete: PROGRESS_KINDS,
     },
     debug: { type: 'boolean', help: 'Open a shell where a step failed' },
