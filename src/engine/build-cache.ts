@@ -24,6 +24,12 @@ export interface BuildCachesOptions {
   signal?: AbortSignal;
 }
 
+/** Before anything is done: throws what `BuildCaches.open` throws. */
+export function checkCacheOptions(from: readonly string[] = [], to: readonly string[] = []): void {
+  from.forEach(parseCacheFrom);
+  to.forEach(parseCacheTo);
+}
+
 /**
  * The caches of one build: the store's, those that it reads (`--cache-from`), and those that it writes (`--cache-to`).
  * Nothing of the network is loaded where none is named.

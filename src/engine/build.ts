@@ -16,7 +16,7 @@ import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
-import { BuildCaches } from './build-cache.ts';
+import { BuildCaches, checkCacheOptions } from './build-cache.ts';
 import { suggestStage, warnOfChecks } from './build-checks.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
 import { chooseOutputs, type OutputResult, writeOutputs } from './build-output.ts';
@@ -100,6 +100,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const started = new Date();
   const { definition } = options;
   const references = (options.tags ?? []).map(parseTag);
+  checkCacheOptions(options.cacheFrom, options.cacheTo);
   const outputs = chooseOutputs(options.outputs ?? [], options);
   const progress = new BuildProgress(options.onEvent);
   const host = defaultPlatform();
