@@ -383,3 +383,37 @@ describe('caches that BuildKit wrote', () => {
     });
   }
 });
+
+describe('the options of caches', () => {
+  for (const [from, to] of [
+    ['type=gha', undefined],
+    ['type=local', undefined],
+    ['type=local,src=x,digest=y', undefined],
+    ['type=registry', undefined],
+    ['type=registry,ref=A B', undefined],
+    ['type=registry,ref=x,mode=max', undefined],
+    ['', undefined],
+    [undefined, 'type=s3'],
+    [undefined, 'type=local'],
+    [undefined, 'type=registry,ref='],
+    [undefined, 'type=registry,ref=x,mode=all'],
+    [undefined, 'type=registry,ref=x,image-manifest=true,oci-mediatypes=false'],
+    [undefined, 'type=registry,ref=x,ignore-error=perhaps'],
+    [undefined, 'type=registry,ref=x,compression=lz4'],
+    [undefined, `type=registry,ref=x@sha256:${'a'.repeat(64)}`],
+    [undefined, 'type=inline,dest=x'],
+  ] as const) {
+    it(`refused before anything is done: ${from ?? to}`, async () => {
+      using lab = new BuildLab();
+      const cacheFrom = from === undefined ? [] : [from];
+      const cacheTo = to === undefined ? [] : [to];
+      const events: unknown[] = [];
+      const options = { cacheFrom, cacheTo, onEvent: (event: unknown) => events.push(event) };
+      await assert.rejects(lab.build('FROM nowhere', options), {
+        name: 'ImagoError',
+        code: /^BAD_(?:CACHE_OPTION|REFERENCE|COMPRESSION)$/,
+      });
+      assert.deepEqual(events, []);
+    });
+  }
+});
