@@ -7,7 +7,11 @@ import { openSnapshotter } from '../snapshot/snapshotter.ts';
 import type { Store } from '../store/store.ts';
 import { SystemError } from '../system/call.ts';
 import { MNT_DETACH, umount } from '../system/mount.ts';
+import { sleep } from '../system/sleep.ts';
 import { type MountPoint, missingMountPoints, writeMountPoints } from './mountpoints.ts';
+
+const BUSY_TRIES = 100;
+const BUSY_PAUSE_MS = 2;
 
 export interface RootfsRequest {
   diffIds: readonly Digest[];
@@ -58,10 +62,27 @@ export async function mountRootfs(store: Store, request: RootfsRequest): Promise
   if (known !== undefined) made = publish(made, known);
   if (missing.length === 0) return root;
   closeSync(root);
-  umount(rootfs);
+  await unmountIdle(rootfs);
   // A volatile overlay leaves a mark that keeps a second one out.
   rmSync(work, { recursive: true, force: true });
   return mount([made]);
+}
+
+/**
+ * Until it becomes its program, a process that another thread of this one starts has all descriptors, the one that was
+ * just closed as well: that keeps the mount busy for a moment.
+ */
+async function unmountIdle(rootfs: string): Promise<void> {
+  for (let tries = 0; tries < BUSY_TRIES; tries++) {
+    try {
+      umount(rootfs);
+      return;
+    } catch (error) {
+      if (!(error instanceof SystemError && error.code === 'EBUSY')) throw error;
+      await sleep(BUSY_PAUSE_MS);
+    }
+  }
+  umount(rootfs, MNT_DETACH);
 }
 
 /** What an image lacks does not change: the next container of it is mounted once, not twice. */
