@@ -26,7 +26,9 @@ test('the library exports these names', () => {
     'isDigest',
     'isImagoError',
     'latin1',
+    'parseAnnotation',
     'parseDigest',
+    'parseOutput',
     'parseReference',
     'readTar',
   ]);

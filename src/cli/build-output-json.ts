@@ -7,7 +7,7 @@ interface SolveStatus {
   vertexes?: Vertex[];
   statuses?: VertexStatus[];
   logs?: { vertex: string; stream: number; data: string; timestamp: string }[];
-  warnings?: { vertex: string; level: number; short: string; range?: SourceRange[] }[];
+  warnings?: Warning[];
 }
 
 interface Vertex {
@@ -29,6 +29,16 @@ interface VertexStatus {
   timestamp: string;
   started: string;
   completed?: string;
+}
+
+interface Warning {
+  vertex: string;
+  level: number;
+  /** Base64, as `detail`. */
+  short: string;
+  detail?: string[];
+  url?: string;
+  range?: SourceRange[];
 }
 
 interface SourceRange {
@@ -115,19 +125,24 @@ export class JsonPrinter implements BuildPrinter {
     this.#write({ statuses: [{ id, vertex, ...(total !== undefined && { total }), current, ...times }] });
   }
 
-  #warn({ text, line }: Extract<BuildEvent, { type: 'warning' }>, now: string): void {
+  #warn({ text, line, check }: Extract<BuildEvent, { type: 'warning' }>, now: string): void {
     if (this.#definition === undefined) {
       this.#definition = { digest: digestOf([DEFINITION]), name: DEFINITION, started: now, completed: now };
       this.#write({ vertexes: [this.#definition] });
     }
-    const short = Buffer.from(text).toString('base64');
+    const short = base64(text);
+    const more = check && { detail: [base64(check.description)], ...(check.url !== undefined && { url: check.url }) };
     const range = line === undefined ? {} : { range: [{ start: { line }, end: { line } }] };
-    this.#write({ warnings: [{ vertex: this.#definition.digest, level: 1, short, ...range }] });
+    this.#write({ warnings: [{ vertex: this.#definition.digest, level: 1, short, ...more, ...range }] });
   }
 
   #write(status: SolveStatus): void {
     this.#out.write(`${JSON.stringify(status)}\n`);
   }
+}
+
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
 }
 
 function digestOf(value: unknown): string {
