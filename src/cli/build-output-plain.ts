@@ -7,6 +7,8 @@ const QUIET_MS = 1000;
 const TALKING_MS = 5000;
 /** Characters that wait at most. */
 const MOST_WAITING = 1 << 16;
+/** Lines that are kept at least while somebody else has the output. */
+const MOST_HELD = 10_000;
 /** A part of a step is told about again after so much of it, or so much time. */
 const PART_STEP = 0.05;
 const PART_MS = 5000;
@@ -175,6 +177,6 @@ export class PlainPrinter implements BuildPrinter {
 
   #write(line: string): void {
     if (this.#paused === undefined) this.#out.write(`${line}\n`);
-    else this.#paused.push(line);
+    else if (this.#paused.push(line) > 2 * MOST_HELD) this.#paused.splice(0, MOST_HELD);
   }
 }
