@@ -106,9 +106,10 @@ async function pullLayer(
   store: Store,
   lease: Lease,
   repository: Repository,
-  { descriptor, diffId }: WantedLayer,
+  layer: WantedLayer,
   { name, keepBlobs, signal, onEvent, onStored }: PullLayersOptions,
 ): Promise<void> {
+  const { descriptor, diffId } = layer;
   const { digest, size, mediaType } = descriptor;
   const source = {
     openAt: (offset: number, stop?: AbortSignal) => repository.readBlob(descriptor, { offset, signal: stop ?? signal }),
@@ -125,7 +126,8 @@ async function pullLayer(
         ((done) =>
           onEvent({ type: 'layer', digest, status: done === size ? 'downloaded' : 'downloading', done, total: size })),
     });
-    if (!result.existed) onStored?.(diffId);
+    if (result.existed) noteOrigin(store, repository, layer);
+    else onStored?.(diffId);
     if (keepBlobs && result.compressed !== undefined) onStored?.(digest);
     onEvent?.({ type: 'layer', digest, status: 'complete' });
   } catch (error) {

@@ -1,7 +1,10 @@
+import type { Digest } from '../core/digest.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
+import { sleep } from '../system/sleep.ts';
 import { Ingest } from './ingest.ts';
 import {
   composeJob,
+  findIngested,
   type IngestLayerOptions,
   type LayerDownload,
   type LayerResult,
@@ -19,10 +22,15 @@ const LARGE = 512 * 1024;
 const HARMLESS = 2 ** 30;
 /** gzip ends at 1032. Gigabytes of nothing but zeros exist in no image that somebody made on purpose. */
 const MOST_RATIO = 250;
+/** How often to look whether somebody else's download of the same is done. */
+const LOOK_MS = 100;
+/** One that stands still for so long is not waited for. */
+const PATIENCE_MS = 10_000;
 
 /**
  * Brings in a layer whose source can begin anywhere. What came of it before a process was interrupted is taken first;
- * where that turns out to be damaged, the whole is fetched once more.
+ * where that turns out to be damaged, the whole is fetched once more. What somebody else is downloading is waited for, as
+ * long as it gets on; where it breaks off, this goes on from there.
  */
 export async function ingestDownload(
   store: Store,
@@ -34,8 +42,9 @@ export async function ingestDownload(
   if (digest === undefined || size === undefined) throw new Error('a download needs its digest and its size');
   const options = { ...given, largest: largestTar(size) };
   if (size < LARGE) return await ingestSmall(store, lease, source, options);
-  // Somebody else who downloads the same keeps what comes; this one does without.
-  using partial = Partial.open(store, { digest, size });
+  using partial = await awaitPartial(store, { digest, size }, options);
+  const here = findIngested(store, lease, options);
+  if (here !== undefined) return here;
   for (let kept = partial?.length ?? 0; ; kept = 0) {
     const attempt = new Attempt(store, lease, source, options);
     try {
@@ -50,6 +59,25 @@ export async function ingestDownload(
       throw error;
     }
   }
+}
+
+/** Undefined where somebody else has it and stands still: this download does without keeping what comes. */
+async function awaitPartial(
+  store: Store,
+  blob: { digest: Digest; size: number },
+  { signal, onProgress }: IngestLayerOptions,
+): Promise<Partial | undefined> {
+  let length = -1;
+  for (let since = performance.now(); performance.now() - since < PATIENCE_MS; await sleep(LOOK_MS, signal)) {
+    const partial = Partial.open(store, blob);
+    if (partial !== undefined) return partial;
+    const now = Partial.lengthOf(store, blob.digest);
+    if (now === length) continue;
+    [length, since] = [now, performance.now()];
+    // The last byte is told once the layer is here.
+    onProgress?.(Math.min(length, blob.size - 1), blob.size);
+  }
+  return undefined;
 }
 
 /** In memory, and on this thread: starting another one takes longer. */

@@ -64,13 +64,10 @@ export async function ingestLayer(
   source: LayerSource,
   options: IngestLayerOptions = {},
 ): Promise<LayerResult> {
-  const expected = options.expect?.diffId;
-  if (expected !== undefined) {
-    lease.add(expected);
-    if (hasLayer(store, expected) && !mustKeep(store, lease, options)) {
-      if (Symbol.asyncIterator in source) await source[Symbol.asyncIterator]().return?.();
-      return { ...pickRecord(store, expected), existed: true };
-    }
+  const here = findIngested(store, lease, options);
+  if (here !== undefined) {
+    if (Symbol.asyncIterator in source) await source[Symbol.asyncIterator]().return?.();
+    return here;
   }
   try {
     collectLeftovers(store);
@@ -82,9 +79,14 @@ export async function ingestLayer(
   }
 }
 
-function pickRecord(store: Store, diffId: Digest): Pick<LayerResult, 'diffId' | 'tarSize' | 'facts'> {
+/** The layer that is promised, where the store has all of it that is wanted. */
+export function findIngested(store: Store, lease: Lease, options: IngestLayerOptions): LayerResult | undefined {
+  const diffId = options.expect?.diffId;
+  if (diffId === undefined) return undefined;
+  lease.add(diffId);
+  if (!hasLayer(store, diffId) || mustKeep(store, lease, options)) return undefined;
   const { tarSize, facts } = layerRecord(store, diffId);
-  return { diffId, tarSize, facts };
+  return { diffId, tarSize, facts, existed: true };
 }
 
 /** The layer is here, but its compressed bytes are wanted too and are not. */

@@ -37,7 +37,7 @@ export class Partial implements Disposable {
   static open(store: Store, { digest, size }: { digest: Digest; size: number }): Partial | undefined {
     // Under the shared lock, so that prune never sees the directory made but not yet locked.
     using _lock = store.lock('shared');
-    const directory = join(store.root, 'ingest', `${PREFIX}${digestHex(digest)}`);
+    const directory = directoryOf(store, digest);
     return explainWrites(store.root, () => {
       mkdirSync(directory, { recursive: true, mode: 0o700 });
       const lock = tryLockFile(directory, 'exclusive');
@@ -49,6 +49,11 @@ export class Partial implements Disposable {
       lock.release();
       return undefined;
     });
+  }
+
+  /** Bytes that there are by now of a blob that somebody is downloading. */
+  static lengthOf(store: Store, digest: Digest): number {
+    return sizeOf(join(directoryOf(store, digest), DATA));
   }
 
   /** Gives the file away, whole and synced by the caller. */
@@ -70,6 +75,10 @@ export class Partial implements Disposable {
       this.#lock.release();
     }
   }
+}
+
+function directoryOf(store: Store, digest: Digest): string {
+  return join(store.root, 'ingest', `${PREFIX}${digestHex(digest)}`);
 }
 
 function sizeOf(path: string): number {

@@ -7,6 +7,7 @@ import { parseArguments } from '../../src/cli/args.ts';
 import type { Command } from '../../src/cli/command.ts';
 import { command as artifactPull } from '../../src/cli/commands/artifact-pull.ts';
 import { command as artifactPush } from '../../src/cli/commands/artifact-push.ts';
+import { command as copy } from '../../src/cli/commands/copy.ts';
 import { command as inspect } from '../../src/cli/commands/inspect.ts';
 import { command as annotate } from '../../src/cli/commands/manifest-annotate.ts';
 import { command as create } from '../../src/cli/commands/manifest-create.ts';
@@ -74,7 +75,20 @@ suite('commands that work on registries', () => {
     const format = '{{.Os}}/{{.Architecture}} {{len .Layers}}';
     assert.equal((await run(store, inspect, '--remote', '--format', format, name)).out, 'linux/arm64 1\n');
     assert.throws(() => inspect.run({ ...parseArguments(inspect, ['--raw', name]) } as never), { code: 'BAD_USAGE' });
+    assert.throws(() => inspect.run({ ...parseArguments(inspect, ['--remote', '--type=container', name]) } as never), {
+      code: 'BAD_USAGE',
+    });
     assert.equal((await run(store, inspect, name)).status, 1);
+    const { status, out } = await run(store, inspect, '--remote', name, `${registry.host}/none:1`, name);
+    assert.deepEqual([status, JSON.parse(out).length], [1, 2], 'those that are there are shown');
+    await assert.rejects(run(store, inspect, '--remote', `${registry.host}/none:1`), { code: 'MANIFEST_UNKNOWN' });
+  });
+
+  it('copy takes --all or --platform, not both', async () => {
+    using lab = new Lab();
+    await assert.rejects(run(lab.store(), copy, '--all', '--platform=linux/arm64', 'a.invalid/x', 'b.invalid/x'), {
+      code: 'BAD_USAGE',
+    });
   });
 
   it('manifest create, annotate, inspect, push, rm print as Docker does', async () => {

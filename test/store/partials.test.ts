@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, statSync, utimesS
 import { dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { ingestLayer, type LayerDownload } from '../../src/store/ingest-layer.ts';
+import { type IngestLayerOptions, ingestLayer, type LayerDownload } from '../../src/store/ingest-layer.ts';
 import { hasLayer } from '../../src/store/layers.ts';
 import { Partial } from '../../src/store/partials.ts';
 import { prune } from '../../src/store/prune.ts';
@@ -51,7 +51,10 @@ class Source implements LayerDownload {
   }
 }
 
-async function download(source: Source, options: { keepBlob?: boolean; signal?: AbortSignal } = {}): Promise<void> {
+async function download(
+  source: Source,
+  options: Pick<IngestLayerOptions, 'keepBlob' | 'signal' | 'onProgress'> = {},
+): Promise<void> {
   using lease = store.lease('test');
   const expect = { digest: digest(), size: blob.length, diffId: sha256(tar) };
   await ingestLayer(store, lease, source, { expect, ...options });
@@ -132,19 +135,42 @@ describe('a download', () => {
     });
   }
 
-  it('that another one does at the same time is done apart', async () => {
+  it('that another one does at the same time waits, and goes on where that one broke off', async () => {
+    leave(blob.subarray(0, 1_000_000));
+    const held = Partial.open(store, { digest: digest(), size: blob.length })!;
+    const source = new Source();
+    const seen: number[] = [];
+    const waiting = download(source, { onProgress: (done) => seen.push(done) });
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    appendFileSync(held.path, blob.subarray(1_000_000, 2_000_000));
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    assert.deepEqual([source.offsets, seen], [[], [1_000_000, 2_000_000]]);
+    held[Symbol.dispose]();
+    await waiting;
+    assert.deepEqual([source.offsets, inFlight(store)], [[2_000_000], []]);
+  });
+
+  it('that another one does and stands still is done apart', async (t) => {
     leave(blob.subarray(0, 2_000_000));
     using held = Partial.open(store, { digest: digest(), size: blob.length })!;
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => now() * 50);
     const source = new Source();
     await download(source);
     assert.deepEqual(source.offsets, [0]);
     assert.deepEqual(readFileSync(held.path), blob.subarray(0, 2_000_000), 'the other one writes it alone');
-    appendFileSync(held.path, blob.subarray(2_000_000));
   });
 
-  it('many at once, all whole', async () => {
-    await Promise.all([0, 1, 2, 3].map(() => download(new Source(), { keepBlob: true })));
-    assert.deepEqual(inFlight(store), []);
+  it('that waits for another one can be given up', async () => {
+    leave(blob.subarray(0, 2_000_000));
+    using _held = Partial.open(store, { digest: digest(), size: blob.length })!;
+    await assert.rejects(download(new Source(), { signal: AbortSignal.timeout(150) }), { name: 'TimeoutError' });
+  });
+
+  it('many at once fetches once', async () => {
+    const sources = [0, 1, 2, 3].map(() => new Source());
+    await Promise.all(sources.map((source) => download(source, { keepBlob: true })));
+    assert.deepEqual([inFlight(store), sources.flatMap(({ offsets }) => offsets)], [[], [0]]);
     assert.deepEqual(readFileSync(store.blobPath(digest())), blob);
   });
 

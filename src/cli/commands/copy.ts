@@ -1,4 +1,5 @@
 import { shortId } from '../../core/digest.ts';
+import { ImagoError } from '../../core/errors.ts';
 import { type CopyEvent, type CopyOptions, copyImage } from '../../engine/copy.ts';
 import { formatPlatform, hostPlatform, parsePlatform } from '../../oci/platform.ts';
 import { registryOptions } from '../client-options.ts';
@@ -46,6 +47,9 @@ export const command: Command = {
 function readCopyOptions(context: CommandContext, progress: Progress | undefined): CopyOptions {
   const { options, stdout, signal } = context;
   const platform = options.platform as string | undefined;
+  if (options.all === true && platform !== undefined) {
+    throw new ImagoError('BAD_USAGE', '--all and --platform cannot be used together');
+  }
   const client = registryOptions(context);
   return {
     all: options.all === true,

@@ -5,7 +5,7 @@ import { hostPlatform, parsePlatform } from '../../oci/platform.ts';
 import type { Store } from '../../store/store.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command, CommandContext } from '../command.ts';
-import { printable } from '../failure.ts';
+import { printable, reportError } from '../failure.ts';
 import { printValue } from '../format.ts';
 
 const KINDS = ['container', 'image'] as const;
@@ -34,13 +34,17 @@ export const command: Command = {
   complete: 'image',
   run(context) {
     const { args, options, stdout, stderr } = context;
-    if (options.remote === true) return inspectRemotely(context);
+    const kinds = chooseKinds(options.type as string | undefined);
+    if (options.remote === true) {
+      if (!kinds.includes('image'))
+        throw new ImagoError('BAD_USAGE', 'a registry has no containers: --remote shows images');
+      return inspectRemotely(context);
+    }
     for (const name of ['config', 'insecure', 'platform', 'raw']) {
       if (options[name] !== undefined && options[name] !== false) {
         throw new ImagoError('BAD_USAGE', `--${name} needs --remote`);
       }
     }
-    const kinds = chooseKinds(options.type as string | undefined);
     const store = context.openStore();
     const format = options.format as string | undefined;
     const found: unknown[] = [];
@@ -66,10 +70,10 @@ async function inspectRemotely(context: CommandContext): Promise<number> {
   const request = { platform, ...registryOptions(context) };
   const format = options.format as string | undefined;
   const found: unknown[] = [];
-  for (const name of args) {
+  const show = async (name: string): Promise<void> => {
     if (options.raw === true) {
       stdout.write(await (options.config === true ? readRemoteConfig : readRemoteManifest)(name, request));
-      continue;
+      return;
     }
     const value: unknown =
       options.config === true
@@ -77,9 +81,19 @@ async function inspectRemotely(context: CommandContext): Promise<number> {
         : await inspectRemote(name, request);
     if (format === undefined) found.push(value);
     else printValue(stdout, value, format);
+  };
+  let status = 0;
+  for (const name of args) {
+    try {
+      await show(name);
+    } catch (error) {
+      if (args.length === 1 || request.signal?.aborted) throw error;
+      reportError(error);
+      status = 1;
+    }
   }
   if (options.raw !== true && format === undefined) stdout.write(`${JSON.stringify(found, undefined, 4)}\n`);
-  return 0;
+  return status;
 }
 
 function chooseKinds(type: string | undefined): readonly string[] {
