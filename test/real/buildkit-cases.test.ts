@@ -3,8 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { RunConfig } from '../../src/oci/config.ts';
 import { BuildLab, type BuildRun, whyNoRun } from '../build/lab.ts';
-import { type BuildkitCase, plainCases } from './cases.ts';
+import type { BuildkitCase } from './cases.ts';
+import { configCases } from './config-cases.ts';
+import { copyCases } from './copy-cases.ts';
 import { runCases } from './run-cases.ts';
+import { runMountCases } from './run-mount-cases.ts';
 
 /** What RUN lines of the cases call. */
 const APPLETS = 'adduser awk cmp cp cut dd df grep head hostname mount sed stat tail tr ulimit uniq wc whoami';
@@ -44,9 +47,9 @@ function name({ test, about }: BuildkitCase): string {
 }
 
 describe("BuildKit's cases", () => {
-  for (const item of plainCases) it(name(item), () => tryCase(item, false));
+  for (const item of [...copyCases, ...configCases]) it(name(item), () => tryCase(item, false));
 });
 
 describe("BuildKit's cases of RUN", { skip: whyNoRun() }, () => {
-  for (const item of runCases) it(name(item), { timeout: 60_000 }, () => tryCase(item, true));
+  for (const item of [...runCases, ...runMountCases]) it(name(item), { timeout: 60_000 }, () => tryCase(item, true));
 });

@@ -1,0 +1,250 @@
+import type { BuildkitCase } from './cases.ts';
+
+/** Arguments, config, heredocs, stages, platforms; without RUN. */
+export const configCases: BuildkitCase[] = [
+  {
+    test: 'testExposeExpansion',
+    dockerfile: 'FROM scratch\nARG PORTS="3000 4000/udp"\nEXPOSE $PORTS\nEXPOSE 5000',
+    config: { ExposedPorts: { '3000/tcp': {}, '4000/udp': {}, '5000/tcp': {} } },
+  },
+  {
+    test: 'testLabels',
+    dockerfile: 'FROM scratch\nLABEL one=1',
+    options: { labels: { two: '2' } },
+    config: { Labels: { one: '1', two: '2' } },
+  },
+  {
+    test: 'testTargetMistype',
+    dockerfile: 'FROM scratch AS release\nCOPY . /',
+    options: { target: 'relaese' },
+    error: /relaese.*release/s,
+  },
+  { test: 'testGlobalArgErrors', dockerfile: 'ARG X=${X:?"it is needed"}\nFROM scratch', error: /X: it is needed/ },
+  {
+    test: 'testGlobalArgErrors',
+    about: 'given',
+    dockerfile: 'ARG X=${X:?"it is needed"}\nFROM scratch',
+    options: { buildArgs: { X: 'y' } },
+  },
+  { test: 'testArgDefaultExpansion', dockerfile: 'FROM scratch\nARG A\nARG B=${A:?"no A"}', error: /A: no A/ },
+  {
+    test: 'testArgDefaultExpansion',
+    about: 'the one it takes is given',
+    dockerfile: 'FROM scratch\nARG A\nARG B=${A:?"no A"}\nLABEL b=$B',
+    options: { buildArgs: { A: '1' } },
+    config: { Labels: { b: '1' } },
+  },
+  {
+    test: 'testArgDefaultExpansion',
+    about: 'it is given itself',
+    dockerfile: 'FROM scratch\nARG A\nARG B=${A:?"no A"}\nLABEL b=$B',
+    options: { buildArgs: { B: '2' } },
+    config: { Labels: { b: '2' } },
+  },
+  {
+    test: 'testMultiArgs',
+    dockerfile: [
+      'ARG a="one two" b=atch',
+      'ARG c="$b-3"',
+      'FROM scr$b',
+      'ARG c d="5 6" a',
+      'LABEL all="$a:$c:$d"',
+    ].join('\n'),
+    config: { Labels: { all: 'one two:atch-3:5 6' } },
+  },
+  {
+    test: 'testQuotedMetaArgs',
+    dockerfile: ['ARG a="atch"', 'ARG b="$a-2"', 'FROM scr$a', 'ARG b', 'ARG c="3-$b"', 'LABEL c=$c'].join('\n'),
+    config: { Labels: { c: '3-atch-2' } },
+  },
+  {
+    test: 'testTargetStageNameArg',
+    about: 'a named target',
+    dockerfile: 'FROM scratch AS other\nARG TARGETSTAGE\nLABEL s="$TARGETSTAGE"\nFROM scratch',
+    options: { target: 'other' },
+    config: { Labels: { s: 'other' } },
+  },
+  {
+    test: 'testTargetStageNameArg',
+    about: 'the last stage, without a name',
+    dockerfile: 'FROM scratch\nARG TARGETSTAGE\nLABEL s="$TARGETSTAGE"',
+    config: { Labels: { s: 'default' } },
+  },
+  {
+    test: 'testTargetStageNameArg',
+    about: 'the last stage, with a name',
+    dockerfile: 'FROM scratch AS base\nARG TARGETSTAGE\nLABEL s="$TARGETSTAGE"\nFROM base AS final',
+    config: { Labels: { s: 'final' } },
+  },
+  {
+    test: 'testDefaultEnvWithArgs',
+    about: 'pattern in FROM',
+    dockerfile: 'ARG i=xscr\nFROM ${i#x}atch\nARG a\nENV a "a=${a:-none}"\nENV b "${a%%n*}"',
+    config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'a=a=none', 'b=a='] },
+  },
+  {
+    test: 'testDefaultEnvWithArgs',
+    about: 'given',
+    dockerfile: 'FROM scratch\nARG a\nENV a "a=${a:-none}"\nENV b "${a%%v*}"',
+    options: { buildArgs: { a: 'over' } },
+    config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'a=a=over', 'b=a=o'] },
+  },
+  {
+    test: 'testEnvEmptyFormatting',
+    dockerfile: 'FROM scratch\nENV a 1%s2',
+    config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'a=1%s2'] },
+  },
+  {
+    test: 'testCmdShell',
+    bases: { parent: 'FROM scratch\nCMD ["theirs"]' },
+    dockerfile: 'FROM parent\nSHELL ["ls"]\nENTRYPOINT my own',
+    config: { Cmd: undefined, Entrypoint: ['ls', 'my own'], Shell: ['ls'] },
+  },
+  {
+    test: 'testDefaultShellAndPath',
+    dockerfile: 'FROM scratch\nENTRYPOINT a b',
+    config: {
+      Entrypoint: ['/bin/sh', '-c', 'a b'],
+      Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
+    },
+  },
+  {
+    test: 'testInvalidJSONCommands',
+    about: 'a list that is none',
+    dockerfile: 'FROM scratch\nENTRYPOINT []some words',
+    config: { Entrypoint: ['/bin/sh', '-c', '[]some words'] },
+  },
+  {
+    test: 'testDockerfileInvalidInstruction',
+    dockerfile: 'FROM scratch\nENTRYPIONT ["x"]',
+    error: /unknown instruction: ENTRYPIONT.*ENTRYPOINT/s,
+  },
+  {
+    test: 'testHeredocIndent',
+    about: 'COPY',
+    dockerfile: 'FROM scratch\nCOPY <<E kept\n\tx\nE\nCOPY <<-E taken\n\tx\n\tE',
+    want: { kept: '\tx\n', taken: 'x\n' },
+  },
+  {
+    test: 'testHeredocVarSubstitution',
+    about: 'COPY',
+    dockerfile: [
+      'FROM scratch',
+      'ARG who=you',
+      ...['E', "'E'", '"E"'].flatMap((word, i) => [
+        `COPY <<${word} a${i}\n\${who}!\nE`,
+        `COPY <<${word} b${i}\n'\${who}'!\nE`,
+        `COPY <<${word} c${i}\n"\${who}"!\nE`,
+      ]),
+    ].join('\n'),
+    want: {
+      a0: 'you!\n',
+      b0: "'you'!\n",
+      c0: '"you"!\n',
+      a1: '${who}!\n',
+      b1: "'${who}'!\n",
+      c1: '"${who}"!\n',
+      a2: '${who}!\n',
+      b2: "'${who}'!\n",
+      c2: '"${who}"!\n',
+    },
+  },
+  {
+    test: 'testMountInvalid',
+    about: 'flag',
+    dockerfile: 'FROM scratch\nRUN --mont=target=/t,type=tmpfs x',
+    error: /mont.*mount/s,
+  },
+  {
+    test: 'testMountInvalid',
+    about: 'key',
+    dockerfile: 'FROM scratch\nRUN --mount=typ=tmpfs x',
+    error: /'?typ'?.*type/s,
+  },
+  {
+    test: 'testMountInvalid',
+    about: 'type',
+    dockerfile: 'FROM scratch\nRUN --mount=type=tmp x',
+    error: /tmp.*tmpfs/s,
+  },
+  {
+    test: 'testMountFromError',
+    dockerfile: 'FROM scratch AS s\nFROM scratch\nENV s=s\nRUN --mount=from=$s,type=cache,target=/t x',
+    error: /'from' doesn't support variable expansion|from.*stage/s,
+  },
+  { test: 'testWorkdirCreatesDir', dockerfile: 'FROM scratch\nWORKDIR /made\nWORKDIR /', modes: { made: '0:0 0755' } },
+  {
+    test: 'testWorkdirCopyIgnoreRelative',
+    files: { file: 'x' },
+    dockerfile: 'FROM scratch AS s\nWORKDIR /made\nCOPY file /\nFROM scratch\nCOPY --from=s file .',
+    want: { file: 'x' },
+  },
+  {
+    test: 'testWorkdirUser',
+    dockerfile:
+      'FROM scratch\nCOPY <<E /etc/passwd\nu:x:7:8::/:\nE\nCOPY <<E /etc/group\nu:x:8:\nE\nUSER u\nWORKDIR /made',
+    modes: { made: '7:8 0755' },
+  },
+  {
+    test: 'testMultiStageImplicitFrom',
+    about: 'an image',
+    files: { file: 'x' },
+    bases: { 'some/image': 'FROM scratch\nCOPY file /deep/file' },
+    dockerfile: 'FROM scratch\nCOPY --from=some/image /deep/file out',
+    want: { out: 'x' },
+  },
+  {
+    test: 'testMultiStageImplicitFrom',
+    about: "a stage of an image's name",
+    files: { file: 'x' },
+    dockerfile: 'FROM scratch AS golang\nCOPY file /go\nFROM scratch\nCOPY --from=golang go out',
+    want: { out: 'x' },
+  },
+  {
+    test: 'testMultiStageCaseInsensitive',
+    files: { file: 'x' },
+    dockerfile:
+      'FROM scratch AS FIrst\nCOPY file a\nFROM scratch AS secOND\nCOPY --from=fiRST a b\nFROM scratch\nCOPY --from=second b c',
+    options: { target: 'SEcond' },
+    want: { b: 'x', c: undefined },
+  },
+  ...['/', '/x'].map((source) => ({
+    test: 'testOutOfOrderStage',
+    about: source,
+    dockerfile: `FROM scratch AS target\nCOPY --from=later ${source} /out\nFROM scratch AS later\nFROM target`,
+    error: /later/,
+  })),
+  { test: 'testEmptyStages', dockerfile: 'ARG only=this', error: /no (?:build )?stage|FROM/i },
+  {
+    test: 'testPlatformArgsImplicit',
+    dockerfile:
+      'FROM --platform=$BUILDPLATFORM scratch\nARG TARGETPLATFORM\nARG BUILDPLATFORM\nLABEL p=$TARGETPLATFORM,$BUILDPLATFORM',
+    options: { platform: 'linux/riscv64' },
+    config: { Labels: { p: `linux/riscv64,linux/${process.arch === 'x64' ? 'amd64' : process.arch}` } },
+  },
+  {
+    test: 'testPlatformArgsExplicit',
+    dockerfile:
+      'FROM --platform=linux/arm/v6 scratch\nARG TARGETPLATFORM\nARG TARGETOS\nARG TARGETARCH\nARG TARGETVARIANT\nLABEL p=$TARGETPLATFORM,$TARGETOS,$TARGETARCH,$TARGETVARIANT',
+    options: { platform: 'linux/arm/v6' },
+    config: { Labels: { p: 'linux/arm/v6,linux,arm,v6' } },
+  },
+  {
+    test: 'testPullScratch',
+    dockerfile: 'FROM scratch\nLABEL a=b\nCOPY <<E f\nx\nE',
+    want: { f: 'x\n' },
+    config: { Labels: { a: 'b' } },
+  },
+  {
+    test: 'testDockerfileScratchConfig',
+    dockerfile: 'FROM scratch\nENV a=b',
+    config: { Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'a=b'], WorkingDir: '/' },
+  },
+  {
+    test: 'testReproducibleIDs',
+    about: 'see also test/build/build.test.ts',
+    dockerfile: 'FROM scratch\nENV a=b',
+    options: { epoch: new Date(0) },
+    config: { WorkingDir: '/' },
+  },
+];
