@@ -92,9 +92,7 @@ class Planner {
     this.#readGlobalArgs();
     for (const { from, instructions } of this.#file.stages) this.#addStage(from, instructions);
     const target = this.#target();
-    const stages: PlannedStage[] = [];
-    this.#collect(target, stages);
-    return { target, stages, globalArgs: this.#globalArgs, expand: this.#expand };
+    return { target, stages: this.#collect(target), globalArgs: this.#globalArgs, expand: this.#expand };
   }
 
   #readGlobalArgs(): void {
@@ -228,15 +226,33 @@ class Planner {
     });
   }
 
-  /** Triggers are looked up here: the base of a stage that nobody needs may be missing. */
-  #collect(stage: PlannedStage, out: PlannedStage[]): void {
-    if (out.includes(stage)) return;
-    if (stage.base.kind === 'stage') this.#collect(stage.base.stage, out);
+  /** Those that the target needs. Triggers are looked up here: the base of a stage that nobody needs may be missing. */
+  #collect(target: PlannedStage): PlannedStage[] {
+    const out: PlannedStage[] = [];
+    const begun = new Set<PlannedStage>();
+    // No recursion: a file may have thousands of stages, each on the one above.
+    const open = [this.#needs(target)];
+    begun.add(target);
+    while (open.length > 0) {
+      const { done, value } = open.at(-1)!.next();
+      if (done === true) {
+        out.push(value);
+        open.pop();
+      } else if (!begun.has(value)) {
+        begun.add(value);
+        open.push(this.#needs(value));
+      }
+    }
+    return out;
+  }
+
+  *#needs(stage: PlannedStage): Generator<PlannedStage, PlannedStage> {
+    if (stage.base.kind === 'stage') yield stage.base.stage;
     const triggers = this.#triggers(stage).map((text) => this.#step(parseTrigger(text, stage.from), stage, true));
     stage.steps.unshift(...triggers);
     for (const { from, mounts = [] } of stage.steps)
-      for (const origin of [from, ...mounts]) if (origin?.kind === 'stage') this.#collect(origin.stage, out);
-    out.push(stage);
+      for (const origin of [from, ...mounts]) if (origin?.kind === 'stage') yield origin.stage;
+    return stage;
   }
 
   #expandGlobal(text: string, at: LineRange & Positioned): string {
