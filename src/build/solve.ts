@@ -27,7 +27,8 @@ export interface SolveOptions {
   /** Throws where this machine cannot run what is for a platform. */
   checkRunnable(platform: Platform): void;
   buildArgs: ReadonlyMap<string, string>;
-  noCache: boolean;
+  /** Steps of which stages take nothing from the cache: all, or those of these names in lower case. */
+  noCache: boolean | ReadonlySet<string>;
   /** Default: the store's alone. */
   cache?: BuildCache;
   network: RunNetwork;

@@ -80,12 +80,12 @@ export class Solver implements Disposable {
 
   async #solveStage(stage: PlannedStage): Promise<StageState> {
     const names = new StepNames(stage, this.#options.plan, this.#common.several);
-    let state = await this.#base(stage, names);
+    let state: StageState = { ...(await this.#base(stage, names)), noCache: this.#ignoresCache(stage) };
     const files = this.#files(diffIds(state));
     for (const { step, copy, state: seen } of foreseeLinks(stage.steps, state, this.#configure)) {
       const layer = async (): Promise<LayerStep> => {
         const origin = await this.#origin(step.from);
-        return this.#common.gate.pass(() => executeCopy(copy, seen, files, origin, this.#layers()));
+        return this.#common.gate.pass(() => executeCopy(copy, seen, files, origin, this.#layers(seen)));
       };
       this.#ahead.start(step, layer());
     }
@@ -102,6 +102,11 @@ export class Solver implements Disposable {
     }
     this.#stageFiles.set(stage, files);
     return state;
+  }
+
+  #ignoresCache({ name, index }: PlannedStage): boolean {
+    const { noCache } = this.#options;
+    return typeof noCache === 'boolean' ? noCache : noCache.has(name ?? String(index));
   }
 
   async #base(stage: PlannedStage, names: StepNames): Promise<StageState> {
@@ -169,10 +174,11 @@ export class Solver implements Disposable {
           case 'ADD': {
             const copy = prepareCopy(instruction, this.#expander(state));
             const origin = await this.#origin(step.from);
-            const key = [diffIds(state), runConfig(state).WorkingDir, copyShape(copy), originNumber(origin)];
+            const place = [state.noCache, diffIds(state), runConfig(state).WorkingDir];
+            const key = [...place, copyShape(copy), originNumber(origin)];
             const ahead = await this.#ahead.get(step);
             const result =
-              ahead ?? (await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers())));
+              ahead ?? (await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers(state))));
             return this.#withLayer(state, result, copyHistory(copy));
           }
           case 'WORKDIR':
@@ -225,7 +231,7 @@ export class Solver implements Disposable {
     const expand = this.#expander(state).word;
     const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
     const flags = instruction.mounts;
-    const mounts = await RunMounts.prepare({ flags, origins, state, expand, open, context: this.#layers() });
+    const mounts = await RunMounts.prepare({ flags, origins, state, expand, open, context: this.#layers(state) });
     const declared = new Set(state.args);
     // A proxy that an ARG declares is an ordinary variable.
     const proxies = proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key));
@@ -237,7 +243,7 @@ export class Solver implements Disposable {
     const key = stepKey(fields);
     const also = { secretVariables: mounts.variables, insecure, settings: runSettings };
     const execute = async (): Promise<LayerStep> => {
-      const known = await this.#cachedRun(key, mounts);
+      const known = state.noCache === true ? undefined : await this.#cachedRun(key, mounts);
       if (known !== undefined) return known;
       this.#options.checkRunnable(state.draft.config);
       const agents = mounts.env.filter(([name]) => !state.env.has(name));
@@ -250,12 +256,17 @@ export class Solver implements Disposable {
       return { ...result, cached: false };
     };
     // At the same place of the same chain of steps: elsewhere a RUN that changes nothing may be meant to run again.
-    const place = [state.draft.config.history?.length, key, mounts.hasInputs ? await this.#identities(origins) : []];
+    const place = [
+      state.noCache,
+      state.draft.config.history?.length,
+      key,
+      mounts.hasInputs ? await this.#identities(origins) : [],
+    ];
     return this.#withLayer(state, await this.#once(place, execute), runHistory(state, args));
   }
 
   async #cachedRun(key: string, mounts: RunMounts): Promise<LayerStep | undefined> {
-    const known = !this.#options.noCache && (!mounts.hasInputs || this.#cache.has(key));
+    const known = !mounts.hasInputs || this.#cache.has(key);
     const hit = known ? await this.#cache.find(key, mounts.inputs()) : undefined;
     return hit && { ...hit, cached: true };
   }
@@ -286,8 +297,8 @@ export class Solver implements Disposable {
   async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {
     const path = expandIn(state, instruction.value, this.#configure.expand);
     const WorkingDir = joinWorkdir(runConfig(state).WorkingDir || '/', path).replace(/(?<=.)\/$/, '');
-    const key = ['WORKDIR', diffIds(state), WorkingDir, runConfig(state).User];
-    const result = await this.#once(key, () => executeWorkdir(WorkingDir, state, files, this.#layers()));
+    const key = ['WORKDIR', state.noCache, diffIds(state), WorkingDir, runConfig(state).User];
+    const result = await this.#once(key, () => executeWorkdir(WorkingDir, state, files, this.#layers(state)));
     const { cached, value } = this.#withLayer(state, result, `WORKDIR ${WorkingDir}`);
     const { draft } = value;
     const config = { ...draft.config, config: { ...draft.config.config, WorkingDir } };
@@ -332,8 +343,8 @@ export class Solver implements Disposable {
     return files;
   }
 
-  #layers(): LayerContext {
-    const { store, lease, noCache, epoch, materials, signal } = this.#options;
+  #layers({ noCache = false }: StageState): LayerContext {
+    const { store, lease, epoch, materials, signal } = this.#options;
     const now = this.#time;
     return { store, lease, cache: this.#cache, noCache, now, epoch: epoch?.toISOString(), materials, signal };
   }

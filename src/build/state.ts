@@ -20,6 +20,8 @@ export interface StageState {
   readonly created: string;
   /** CMD was given in this stage: ENTRYPOINT then does not reset it. */
   readonly cmdSet: boolean;
+  /** Its stage takes nothing from the cache. */
+  readonly noCache?: boolean;
   /** Characters of the history so far. */
   readonly told?: number;
   /** What the progress calls the step that its newest layer comes from. */

@@ -32,6 +32,7 @@ const KINDS: Readonly<Partial<Record<keyof BuildOptions, Kind>>> = {
   contexts: 'pairs',
   target: 'text',
   noCache: 'yes or no',
+  noCacheFilter: 'texts',
   cacheFrom: 'texts',
   cacheTo: 'texts',
   allow: 'texts',

@@ -47,6 +47,8 @@ export interface BuildOptions {
   platform?: string | readonly string[];
   network?: RunNetwork;
   noCache?: boolean;
+  /** Stages, by name, that take nothing from the cache. */
+  noCacheFilter?: readonly string[];
   /** Caches to look into, as `--cache-from` names them; they need not be there. */
   cacheFrom?: readonly string[];
   /** Where the build's cache goes, as `--cache-to` says it. */
@@ -147,7 +149,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     openNamed: (place) => contexts.openNamed(place),
     checkRunnable: (platform) => checkRunnable(platform, host),
     buildArgs,
-    noCache,
+    noCache: noCache || new Set((options.noCacheFilter ?? []).map((name) => name.toLowerCase())),
     cache: caches.cache,
     network: options.network ?? 'host',
     epoch,

@@ -80,6 +80,7 @@ export const command: Command = {
       complete: 'none',
     },
     'no-cache': { type: 'boolean', help: 'Do every step anew' },
+    'no-cache-filter': { type: 'string', multiple: true, value: 'stage', help: 'Do the steps of these stages anew' },
     pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
     ...BUILD_OUTPUT_OPTIONS,
     progress: {
@@ -168,6 +169,7 @@ async function readOptions({ args, options, stdin, stdout, signal }: CommandCont
     platform: options.platform as string[],
     network: options.network === 'none' ? 'none' : 'host',
     noCache: options['no-cache'] === true,
+    noCacheFilter: ((options['no-cache-filter'] ?? []) as string[]).flatMap((names) => names.split(',')),
     cacheFrom: options['cache-from'] as string[],
     cacheTo: options['cache-to'] as string[],
     pull: options.pull === true ? 'always' : 'missing',
