@@ -126,7 +126,7 @@ async function readSaved(tar: string): Promise<Saved> {
 /**
  * What differs by design: docker's history ends with '# buildkit', its EXPOSE (up to version 26) and HEALTHCHECK
  * show Go values, and it has a layer for steps that changed nothing; ArgsEscaped means something on Windows only. Docker
- * up to 26 keeps the slash at the end of WORKDIR, and leaves given values out of the lines of ARG; BuildKit no longer.
+ * up to 26 keeps the slash at the end of WORKDIR; BuildKit no longer.
  */
 function plainHistory(text: string): string {
   if (text.startsWith('HEALTHCHECK ')) return 'HEALTHCHECK';
@@ -151,10 +151,16 @@ function compareConfigs(own: Saved, other: Saved): string[] {
   }
   const [a, b] = [own.history, other.history].map((list) => list.filter(isNoImport).map(showStep));
   for (let i = 0; i < Math.max(a!.length, b!.length); i++) {
-    if (a![i] !== b![i] && !(/\bARG \w+$/.test(b![i] ?? '') && a![i]?.startsWith(`${b![i]}=`)))
-      out.push(`history ${i}: ${a![i]}, not ${b![i]}`);
+    if (!isSameStep(a![i] ?? '', b![i] ?? '')) out.push(`history ${i}: ${a![i]}, not ${b![i]}`);
   }
   return out;
+}
+
+/** Docker up to 26 leaves given values out of the lines of ARG, and a base stage's arguments out of those of RUN. */
+function isSameStep(own: string, other: string): boolean {
+  if (own === other) return true;
+  if (/\bARG \w+$/.test(other)) return own.startsWith(`${other}=`);
+  return own.startsWith('RUN |') && other.startsWith('RUN ') && own.endsWith(other.slice('RUN '.length));
 }
 
 function isNoImport({ created_by }: { created_by?: string }): boolean {
