@@ -5,6 +5,7 @@ import { fetchGit } from '../system/git.ts';
 import type { GitSource } from '../system/git-url.ts';
 import { openContext } from './context.ts';
 import type { RemoteContext } from './remote-file.ts';
+import { gitAuthorization } from './remote-secrets.ts';
 import { expandNode, type Selected } from './select.ts';
 
 /** A repository that ADD fetches, checked out below ingest/. Close it: it takes the checkout away. */
@@ -52,7 +53,10 @@ export class RemoteRepository implements Disposable {
     try {
       const path = ingest.path('tree');
       mkdirSync(path);
-      const { commit } = await fetchGit(this.#source, path, { signal });
+      const { commit } = await fetchGit(this.#source, path, {
+        signal,
+        authorization: gitAuthorization(this.#source.url, this.#context),
+      });
       this.#checkout = { ingest, path, commit };
       return this.#checkout;
     } catch (error) {

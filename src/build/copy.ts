@@ -17,13 +17,14 @@ import { digestInputs, type FileTexts } from './inputs.ts';
 import { resolveOwner } from './owner.ts';
 import { type Owner, Placement } from './place.ts';
 import type { Materials } from './provenance.ts';
+import type { RemoteRights } from './remote-secrets.ts';
 import { type Selected, selectParents, selectSources } from './select.ts';
 import type { SourceNode } from './source.ts';
 import { diffIds, runConfig, type StageState } from './state.ts';
 import { ChunkWriter, finishTar, writeMembers } from './stream.ts';
 import { type Archive, openArchive, writeArchive } from './unpack.ts';
 
-export interface LayerContext {
+export interface LayerContext extends RemoteRights {
   store: Store;
   lease: Lease;
   cache: BuildCache;

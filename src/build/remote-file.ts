@@ -12,6 +12,7 @@ import type { Store } from '../store/store.ts';
 import { writeAll } from '../system/atomic.ts';
 import { stepKey } from './cache.ts';
 import { showRemote, UrlClient } from './remote-http.ts';
+import type { RemoteRights } from './remote-secrets.ts';
 import type { UrlSource } from './remote-url.ts';
 import type { Selected } from './select.ts';
 import type { SourceNode } from './source.ts';
@@ -32,7 +33,7 @@ interface Remembered {
   lastModified?: string;
 }
 
-export interface RemoteContext {
+export interface RemoteContext extends RemoteRights {
   store: Store;
   noCache: boolean;
   signal?: AbortSignal;
@@ -54,7 +55,7 @@ export class RemoteFile implements Disposable {
     this.#source = source;
     this.#checksum = checksum;
     this.#context = context;
-    this.#client = new UrlClient({}, context.signal);
+    this.#client = new UrlClient({}, context.signal, context);
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,7 @@ import { followRedirects } from '../registry/client/redirect.ts';
 import { openSession, type Session } from '../registry/client/session.ts';
 import { describeTlsError } from '../registry/client/tls.ts';
 import type { ClientOptions } from '../registry/client/types.ts';
+import { httpAuthorization, type RemoteRights } from './remote-secrets.ts';
 
 const NOT_MODIFIED = 304;
 
@@ -14,18 +15,20 @@ const NOT_MODIFIED = 304;
 export class UrlClient implements Disposable {
   readonly #session: Session;
   readonly #signal: AbortSignal | undefined;
+  readonly #rights: RemoteRights;
 
-  constructor(options: ClientOptions, signal: AbortSignal | undefined) {
+  constructor(options: ClientOptions, signal: AbortSignal | undefined, rights: RemoteRights = {}) {
     this.#session = openSession(options);
     this.#signal = signal;
+    this.#rights = rights;
   }
 
   /**
-   * The answer, redirects followed: 200, or 304 for a conditional request. The user info of the URL is sent to its own
-   * host only, and shown nowhere. Throws `REMOTE_STATUS`, `REMOTE_UNREACHABLE`, `BAD_REDIRECT`, `PROXY_FAILED`, `TLS_…`.
+   * The answer, redirects followed: 200, or 304 for a conditional request. The user info of the URL, or
+   * the secret for its host, is sent to that host only, and shown nowhere. Throws `REMOTE_STATUS`, `REMOTE_UNREACHABLE`, `BAD_REDIRECT`, `PROXY_FAILED`, `TLS_…`, `BAD_SECRET`.
    */
   async get(source: URL, headers: Readonly<Record<string, string>>): Promise<IncomingMessage> {
-    const { url, secrets, authorization } = splitCredentials(source);
+    const { url, secrets, authorization } = this.#credentials(source);
     const { timing, connections } = this.#session;
     const signal = this.#signal;
     const proxied = connections.proxy(url) !== undefined;
@@ -58,12 +61,26 @@ export class UrlClient implements Disposable {
     }
   }
 
+  #credentials(source: URL): Credentials {
+    const own = splitCredentials(source);
+    const authorization = httpAuthorization(source, this.#rights);
+    if (authorization === undefined) return own;
+    return { ...own, authorization, secrets: [...own.secrets, authorization.replace(/^Bearer /, '')] };
+  }
+
   [Symbol.dispose](): void {
     this.#session[Symbol.dispose]();
   }
 }
 
-function splitCredentials(source: URL): { url: URL; secrets: string[]; authorization: string | undefined } {
+interface Credentials {
+  /** Without them. */
+  url: URL;
+  secrets: string[];
+  authorization: string | undefined;
+}
+
+function splitCredentials(source: URL): Credentials {
   const url = new URL(source);
   const [user, password] = [decode(url.username), decode(url.password)];
   url.username = '';

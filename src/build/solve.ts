@@ -11,6 +11,7 @@ import type { OnFailure } from './failure.ts';
 import { countSteps } from './names.ts';
 import type { BuildPlan } from './plan.ts';
 import type { Materials } from './provenance.ts';
+import type { ReadSecret } from './remote-secrets.ts';
 import type { Entitlement, RunNetwork, RunSettings, RunStep } from './run.ts';
 import { Gate, SharedSteps } from './shared-steps.ts';
 
@@ -35,6 +36,8 @@ export interface SolveOptions {
   /** What a RUN may ask for. */
   allow: readonly Entitlement[];
   runSettings: RunSettings;
+  /** For what ADD fetches. */
+  readSecret?: ReadSecret;
   /** The time of everything (reproducible-builds.org, SOURCE_DATE_EPOCH); undefined: as it is. */
   epoch: Date | undefined;
   run: RunStep;

@@ -344,9 +344,9 @@ export class Solver implements Disposable {
   }
 
   #layers({ noCache = false }: StageState): LayerContext {
-    const { store, lease, epoch, materials, signal } = this.#options;
-    const now = this.#time;
-    return { store, lease, cache: this.#cache, noCache, now, epoch: epoch?.toISOString(), materials, signal };
+    const { store, lease, epoch, materials, readSecret, signal } = this.#options;
+    const shared = { store, lease, cache: this.#cache, materials, readSecret, signal };
+    return { ...shared, noCache, now: this.#time, epoch: epoch?.toISOString() };
   }
 
   #expander(state: StageState): { word(text: string): string; body(text: string): string } {

@@ -1,5 +1,6 @@
 import { closeSync, createWriteStream, openSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
+import type { RemoteRights } from '../build/remote-secrets.ts';
 import type { FileReader, SourceNode } from '../build/source.ts';
 import type { ByteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -21,6 +22,8 @@ interface ReceiveOptions {
   unpack: boolean;
   signal: AbortSignal | undefined;
   note(text: string): void;
+  /** With which a URL is asked for. */
+  rights?: RemoteRights;
 }
 
 const BLOCK = 512;
@@ -28,7 +31,7 @@ const BLOCK = 512;
 /** Takes a stream, or what an http URL gives, into a new file. Throws what inflating and fetching throw. */
 export async function receive(input: ContextInput, path: string, options: ReceiveOptions): Promise<Arrived> {
   const { unpack, signal, note } = options;
-  using client = typeof input === 'string' ? await openUrl(input, signal) : undefined;
+  using client = typeof input === 'string' ? await openUrl(input, options) : undefined;
   const source = client?.body ?? (input as AsyncIterable<Uint8Array>);
   const { head, all } = await peek(source);
   const compressed = unpack && detectCompression(head) !== 'none';
@@ -88,10 +91,10 @@ function notATar(): ImagoError {
 
 async function openUrl(
   text: string,
-  signal: AbortSignal | undefined,
+  { signal, rights }: ReceiveOptions,
 ): Promise<Disposable & { body: AsyncIterable<Uint8Array> }> {
   const { UrlClient } = await import('../build/remote-http.ts');
-  const client = new UrlClient({}, signal);
+  const client = new UrlClient({}, signal, rights);
   try {
     const body = await client.get(new URL(text), {});
     return { body, [Symbol.dispose]: () => client[Symbol.dispose]() };

@@ -11,6 +11,7 @@ import { readTarContext } from '../build/context-tar.ts';
 import { decodeDockerfile } from '../build/dockerfile-text.ts';
 import type { BuildProgress } from '../build/events.ts';
 import type { Materials } from '../build/provenance.ts';
+import { gitAuthorization, type ReadSecret, type RemoteRights } from '../build/remote-secrets.ts';
 import { findSource, readSource, type SourceNode } from '../build/source.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -54,6 +55,7 @@ export class BuildContexts implements Disposable {
   readonly #signal: AbortSignal | undefined;
   readonly #keepGitDir: boolean;
   readonly #materials: Materials | undefined;
+  readonly #rights: RemoteRights;
   readonly #held = new DisposableStack();
   readonly #named: Map<string, Promise<ContextSource>> = new Map();
 
@@ -64,12 +66,14 @@ export class BuildContexts implements Disposable {
     keepGitDir: boolean;
     /** Gets what repositories were fetched. */
     materials?: Materials;
+    readSecret?: ReadSecret;
   }) {
     this.#store = options.store;
     this.#progress = options.progress;
     this.#signal = options.signal;
     this.#keepGitDir = options.keepGitDir;
     this.#materials = options.materials;
+    this.#rights = options;
   }
 
   /** The main context and the Dockerfile. Throws `BAD_CONTEXT`, `NO_DOCKERFILE`, and what fetching throws. */
@@ -125,8 +129,9 @@ export class BuildContexts implements Disposable {
   #clone(source: GitSource): Promise<string> {
     return this.#progress.step(`[internal] load git source ${hideCredentials(source.url)}`, async (step) => {
       const { fetchGit } = await import('../system/git.ts');
+      const authorization = gitAuthorization(source.url, this.#rights);
       const directory = this.#held.use(Ingest.create(this.#store, 'context')).path('files');
-      const { commit } = await fetchGit(source, directory, { signal: this.#signal });
+      const { commit } = await fetchGit(source, directory, { signal: this.#signal, authorization });
       step.note(`commit ${commit}`);
       this.#materials?.addGit(source.ref === undefined ? source.url : `${source.url}#${source.ref}`, commit);
       return { value: directory };
@@ -139,7 +144,12 @@ export class BuildContexts implements Disposable {
       const ingest = this.#held.use(Ingest.create(this.#store, 'context'));
       const unpack = what === PLACE;
       return {
-        value: await receive(context, ingest.path('context'), { unpack, signal: this.#signal, note: step.note }),
+        value: await receive(context, ingest.path('context'), {
+          unpack,
+          signal: this.#signal,
+          note: step.note,
+          rights: this.#rights,
+        }),
       };
     });
   }

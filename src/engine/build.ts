@@ -5,6 +5,7 @@ import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
 import { type OnFailure, onlyFirst } from '../build/failure.ts';
 import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
+import type { ReadSecret } from '../build/remote-secrets.ts';
 import { buildEpoch } from '../build/reproducible.ts';
 import type { Entitlement, RunNetwork, RunSettings } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
@@ -115,7 +116,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const keepGitDir = isTrue(buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
   const epoch = buildEpoch(options.epoch, buildArgs);
   const materials = new Materials();
-  using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir, materials });
+  const secrets = new BuildSecrets(options.secrets ?? {});
+  const readSecret: ReadSecret = (id) => secrets.read(id, false);
+  using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir, materials, readSecret });
   const {
     source: context,
     dockerfile,
@@ -125,7 +128,6 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   checkFrontend(dockerfile.text, buildArgs);
   const file = definition ?? parseDockerfile(dockerfile.text);
   warnOfInput(file, buildArgs, progress);
-  const secrets = new BuildSecrets(options.secrets ?? {});
   await using agents = new BuildAgents(store, options.ssh ?? {});
   using lease = store.lease('build');
   const { pull: policy = 'missing', signal } = options;
@@ -156,6 +158,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     allow: options.allow ?? [],
     runSettings: options.runSettings ?? {},
     run: createRunStep(store, { secrets, agents }),
+    readSecret,
     resolveImage: async (reference, wanted) => {
       const image = await bases.resolve(reference, wanted).catch((error: unknown) => {
         throw suggestStage(error, reference, file);

@@ -24,6 +24,8 @@ const PASSED = /^(?:https?_proxy|no_proxy|all_proxy|SSH_AUTH_SOCK|SSL_CERT_(?:FI
 
 export interface GitOptions {
   signal?: AbortSignal | undefined;
+  /** Of the header for the URL's own scheme, host and port. Shown and kept nowhere. */
+  authorization?: string | undefined;
 }
 
 /**
@@ -32,15 +34,11 @@ export interface GitOptions {
  * Without `keepGitDir`, and always where a subdir is asked for, there is no `.git`.
  * Throws `GIT_MISSING`, `GIT_FAILED`, `GIT_CHECKSUM`, `GIT_SUBDIR` and the signal's reason.
  */
-export async function fetchGit(
-  source: GitSource,
-  into: string,
-  { signal }: GitOptions = {},
-): Promise<{ commit: string }> {
+export async function fetchGit(source: GitSource, into: string, options: GitOptions = {}): Promise<{ commit: string }> {
   const tree = source.subdir === undefined ? into : `${into}.git-tree`;
   mkdirSync(tree, { recursive: true });
   try {
-    const git = new GitCommands(tree, source, signal);
+    const git = new GitCommands(tree, source, options);
     await git.run('init', '-q', '.');
     const commit = await fetchCommit(git, source);
     checkCommit(source, commit.tips);
@@ -104,12 +102,14 @@ class GitCommands {
   readonly #source: GitSource;
   readonly #signal: AbortSignal | undefined;
   readonly #env: Record<string, string>;
+  readonly #authorization: string | undefined;
 
-  constructor(directory: string, source: GitSource, signal: AbortSignal | undefined) {
+  constructor(directory: string, source: GitSource, { signal, authorization }: GitOptions) {
     this.#directory = directory;
     this.#source = source;
     this.#signal = signal;
-    this.#env = gitEnvironment();
+    this.#authorization = authorization;
+    this.#env = { ...gitEnvironment(), ...headerEnvironment(source.url, authorization) };
   }
 
   get aborted(): boolean {
@@ -136,12 +136,29 @@ class GitCommands {
         remedy: "install it with 'apt-get install git'",
       });
     }
-    const why = hideCredentials(complaint.trim()).replace(/\s*\n\s*/g, '; ');
+    const why = this.#hide(complaint.trim()).replace(/\s*\n\s*/g, '; ');
     throw new ImagoError('GIT_FAILED', `git ${args[0]} failed: ${why || `exit status ${status}`}`, {
       ref: hideCredentials(this.#source.url),
       remedy: 'check the URL and the ref, and that the repository can be read without a prompt',
     });
   }
+
+  /** What a server says of the header may be the header. */
+  #hide(text: string): string {
+    const shown = hideCredentials(text);
+    const words = this.#authorization?.split(' ').slice(-1) ?? [];
+    return words.reduce((all, word) => all.replaceAll(word, 'xxxxx'), shown);
+  }
+}
+
+/** In the environment: everybody sees the arguments of a command. */
+function headerEnvironment(url: string, authorization: string | undefined): Record<string, string> {
+  if (authorization === undefined) return {};
+  return {
+    GIT_CONFIG_COUNT: '1',
+    GIT_CONFIG_KEY_0: `http.${new URL(url).origin}/.extraHeader`,
+    GIT_CONFIG_VALUE_0: `Authorization: ${authorization}`,
+  };
 }
 
 function gitEnvironment(): Record<string, string> {
