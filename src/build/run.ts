@@ -15,12 +15,25 @@ export type RunNetwork = 'host' | 'none';
 
 /** What the builder's flags say of every RUN. */
 export interface RunSettings {
+  /** The build argument BUILDKIT_SANDBOX_HOSTNAME. */
+  hostname?: string;
   /** `NAME:ADDRESS`, for /etc/hosts. */
   extraHosts?: readonly string[];
   /** Of /dev/shm, in bytes. */
   shmSize?: number;
   ulimits?: readonly { name: string; soft: number; hard: number }[];
   cgroupParent?: string;
+}
+
+/** Throws `BAD_HOSTNAME`. */
+export function withHostname(settings: RunSettings, buildArgs: ReadonlyMap<string, string>): RunSettings {
+  const hostname = buildArgs.get('BUILDKIT_SANDBOX_HOSTNAME') ?? '';
+  if (hostname === '') return settings;
+  if (/^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$/.test(hostname)) return { ...settings, hostname };
+  throw new ImagoError('BAD_HOSTNAME', 'BUILDKIT_SANDBOX_HOSTNAME is no host name', {
+    want: 'up to 63 letters, digits, dots and hyphens',
+    got: hostname.slice(0, 100),
+  });
 }
 
 /** What `--allow` may allow. */
@@ -125,9 +138,10 @@ function commandWords({ args, heredocs }: RunInstruction): { words: string[]; sc
 
 /** What only some steps have, so that the keys of all others stay as they are. */
 export function runKey(insecure: boolean, settings: RunSettings, mounts: { key: readonly unknown[] }): unknown[] {
-  const { extraHosts = [], shmSize, ulimits = [] } = settings;
+  const { extraHosts = [], shmSize, ulimits = [], hostname } = settings;
   const own = [insecure, [...extraHosts].sort(), shmSize, ulimits, mounts.key];
-  return own.every((part) => part === false || part === undefined || (part as unknown[]).length === 0) ? [] : own;
+  const usual = own.every((part) => part === false || part === undefined || (part as unknown[]).length === 0);
+  return [...(usual ? [] : own), ...(hostname === undefined ? [] : ['hostname', hostname])];
 }
 
 const PROXIES = new Set(['http_proxy', 'https_proxy', 'ftp_proxy', 'no_proxy', 'all_proxy']);

@@ -18,7 +18,12 @@ import { stateRoot } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
 import { detach, hideDirectory, type StepMount, StepMounts } from './step-mounts.ts';
 
+/** executor/oci */
+const SANDBOX_HOSTNAME = 'buildkitsandbox';
+
 export interface StepSettings {
+  /** Default: BuildKit's, the same on every machine and in any network. */
+  hostname?: string;
   /** `NAME:ADDRESS`, for /etc/hosts. */
   extraHosts?: readonly string[];
   /** Of /dev/shm, in bytes. */
@@ -43,7 +48,6 @@ export interface StepOptions {
   user: string;
   /** Default 'host': a build fetches things. */
   network?: NetworkMode;
-  hostname?: string;
   mounts?: SpecMount[];
   /** Mounted after `mounts`; their mount points are not in `upper`. */
   stepMounts?: readonly StepMount[];
@@ -107,7 +111,9 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
       const env = mergeVariables(environment(options.env, { terminal }), secretEnv);
       const process = { ...options, env, terminal, capabilities, ulimits: settings.ulimits };
       const network = options.network ?? 'host';
-      const hostname = options.hostname ?? (network === 'host' ? undefined : 'buildstep');
+      const hostname = settings.hostname ?? SANDBOX_HOSTNAME;
+      // What looks its own name up finds it.
+      const extraHosts = [`${hostname}:127.0.0.1`, ...(settings.extraHosts ?? [])];
       writeBundle({
         id,
         bundle,
@@ -117,9 +123,9 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
         network,
         mounts,
         insecure,
-        extraHosts: settings.extraHosts,
+        extraHosts,
         cgroupParent: settings.cgroupParent,
-        ...(hostname === undefined ? {} : { hostname }),
+        hostname,
       });
       checkExecutable(process.args[0]!, { ...process, root, mounts });
     } finally {

@@ -7,7 +7,7 @@ import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
 import type { ReadSecret } from '../build/remote-secrets.ts';
 import { buildEpoch } from '../build/reproducible.ts';
-import type { Entitlement, RunNetwork, RunSettings } from '../build/run.ts';
+import { type Entitlement, type RunNetwork, type RunSettings, withHostname } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
@@ -156,7 +156,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     network: options.network ?? 'host',
     epoch,
     allow: options.allow ?? [],
-    runSettings: options.runSettings ?? {},
+    runSettings: withHostname(options.runSettings ?? {}, buildArgs),
     run: createRunStep(store, { secrets, agents }),
     readSecret,
     resolveImage: async (reference, wanted) => {
