@@ -23,7 +23,7 @@ it('the table has every case once, counts them, and knows those that are written
   const names = rows.map(([name]) => name);
   assert.equal(new Set(names).size, names.length);
   const count = (word: string): number => rows.filter(([, verdict]) => verdict.startsWith(word)).length;
-  const said = `${names.length} cases: ${count('same')} same, ${count('differs')} differ, ${count('does not')} do not apply, ${count('not tested')}`;
+  const said: string = `${names.length} cases: ${count('same')} same, ${count('differs')} differ, ${count('does not')} do not apply, ${count('not tested')}`;
   assert.ok(text.includes(said), said);
   for (const file of readdirSync(import.meta.dirname).filter(
     (name) => name.endsWith('.ts') && name !== 'docs.test.ts',
