@@ -15,6 +15,9 @@ export interface ResultShape {
  * Whether the outputs can be made: told before a build, not after it. Throws `CANNOT_WRITE`, `NO_NAME`, `BAD_OUTPUT`.
  */
 export function checkOutputs(outputs: readonly BuildOutput[], { named, indexed }: ResultShape): void {
+  if (outputs.filter(({ dest }) => dest === '-').length > 1) {
+    throw new ImagoError('BAD_OUTPUT', 'multiple outputs configured to write to stdout', { remedy: 'name files' });
+  }
   for (const { type, dest, tar, push = false, pushByDigest = false, names = [] } of outputs) {
     if ((type === 'registry' || push || pushByDigest) && !named && names.length === 0) {
       throw new ImagoError('NO_NAME', 'tag is needed when pushing to registry', {

@@ -137,7 +137,10 @@ function setOption(output: BuildOutput, key: string, value: string): void {
 
 function checkOutput(output: BuildOutput): BuildOutput {
   const { type, dest } = output;
-  if ((type === 'local' || type === 'oci' || type === 'tar') && (dest === undefined || dest === '')) {
+  // As buildx: an archive without a place goes to standard output.
+  const archive = type === 'tar' || (type === 'oci' && output.tar !== false);
+  if (archive && (dest === undefined || dest === '')) return { ...output, dest: '-' };
+  if ((type === 'local' || type === 'oci') && (dest === undefined || dest === '')) {
     throw bad(`dest is required for ${type} output`, `type=${type},dest=PATH`, undefined);
   }
   if ((type === 'image' || type === 'registry') && dest !== undefined) {

@@ -15,6 +15,7 @@ import { describe, it } from 'node:test';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import type { Digest } from '../../src/core/digest.ts';
 import { type BuildOptions, type BuildResult, buildImage } from '../../src/engine/build.ts';
+import { checkOutputs } from '../../src/engine/build-output-check.ts';
 import { parseAnnotation, parseAttestations, parseOutput } from '../../src/engine/build-output-options.ts';
 import { loadImages } from '../../src/engine/load.ts';
 import { readManifest } from '../../src/image/image.ts';
@@ -375,6 +376,8 @@ describe('what --output, --annotation and --attest say', () => {
       { type: 'registry', compression: { kind: 'zstd', level: 9 } },
     ],
     ['type=docker', { type: 'docker' }],
+    ['type=tar', { type: 'tar', dest: '-' }],
+    ['type=oci', { type: 'oci', dest: '-' }],
     ['type=oci,dest=-,oci-mediatypes=false', { type: 'oci', dest: '-', ociMediaTypes: false }],
     [
       'type=image,annotation-index.a=b,annotation[linux/amd64].c=d=e',
@@ -390,7 +393,8 @@ describe('what --output, --annotation and --attest say', () => {
   for (const [text, want] of good) it(text, () => assert.deepEqual(parseOutput(text), want));
 
   for (const text of [
-    'type=tar',
+    'type=oci,tar=false',
+    'type=local',
     'type=what',
     'dest=a',
     'type=image,dest=a',
@@ -403,6 +407,11 @@ describe('what --output, --annotation and --attest say', () => {
   ]) {
     it(`${text} is none`, () => assert.throws(() => parseOutput(text), { code: 'BAD_OUTPUT' }));
   }
+
+  it('two for standard output', () => {
+    const outputs = [parseOutput('type=tar'), parseOutput('type=oci')];
+    assert.throws(() => checkOutputs(outputs, { named: true, indexed: false }), { code: 'BAD_OUTPUT' });
+  });
 
   it('compressions that there are not', () => {
     assert.throws(() => parseOutput('type=image,compression=estargz'), { code: 'UNSUPPORTED' });
