@@ -16,6 +16,7 @@ import { findSource, readSource, type SourceNode } from '../build/source.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import { parseIgnoreFile } from '../formats/dockerfile/ignore.ts';
+import { explainWriteError } from '../store/errors.ts';
 import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { type GitSource, hideCredentials, parseGitUrl } from '../system/git-url.ts';
@@ -141,16 +142,13 @@ export class BuildContexts implements Disposable {
   #receive(context: ContextInput, what: string): Promise<Arrived> {
     const name = typeof context === 'string' ? `load remote ${what.replace(/^the /, '')}` : `load ${what.slice(4)}`;
     return this.#progress.step(`[internal] ${name}`, async (step) => {
-      const ingest = this.#held.use(Ingest.create(this.#store, 'context'));
-      const unpack = what === PLACE;
-      return {
-        value: await receive(context, ingest.path('context'), {
-          unpack,
-          signal: this.#signal,
-          note: step.note,
-          rights: this.#rights,
-        }),
-      };
+      const options = { unpack: what === PLACE, signal: this.#signal, note: step.note, rights: this.#rights };
+      try {
+        const ingest = this.#held.use(Ingest.create(this.#store, 'context'));
+        return { value: await receive(context, ingest.path('context'), options) };
+      } catch (error) {
+        throw explainWriteError(error, this.#store.root);
+      }
     });
   }
 

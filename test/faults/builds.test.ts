@@ -63,10 +63,13 @@ describe('a Dockerfile with a mistake', () => {
     test(lines.join(' / '), () => refuseBuild(lines, excerpt(line, lines[line - 1]!, message)));
   }
   test('nothing in it', () =>
-    refuseBuild(['# a comment'], /dockerfile parse error on line 1: file with no instructions\n$/));
+    refuseBuild(['# a comment'], /dockerfile parse error on line 1: file with no instructions: wanted FROM\n$/));
   test('noise', () => {
-    arena.write('context/Dockerfile', Buffer.from([0xff, 0xfe, 0, 1, 2, 27, 99, 13, 8, 10, 200, 201]));
-    arena.refuses(['build', 'context'], { says: /dockerfile parse error on line 1: unknown instruction/ });
+    const noise = [0, 1, 2, 27, 99, 13, 8, 10, 200, 201];
+    arena.write('context/Dockerfile', Buffer.from([0xff, 0xfe, ...noise]));
+    arena.refuses(['build', 'context'], { says: /the Dockerfile is UTF-16: save it as UTF-8\n$/ });
+    arena.write('context/Dockerfile', Buffer.from(noise));
+    arena.refuses(['build', 'context'], { says: /Dockerfile/ });
   });
   test('none at all', () =>
     arena.refuses(['build', 'sample'], {

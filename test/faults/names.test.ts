@@ -107,7 +107,7 @@ describe('garbage on the command line', () => {
     [
       ['build', 'nosuch'],
       1,
-      /no such build context \(.*\): give a directory, or - for a Dockerfile on standard input\n$/,
+      /no such build context \(.*\): give a directory, a git or http URL, or - for a tar or a Dockerfile on standard input\n$/,
     ],
     [['build', 'sample.tar'], 1, /the build context is no directory/],
     [['build', '-f', 'nosuch', '.'], 1, /cannot read the Dockerfile: there is none \(nosuch\): name it with -f/],
