@@ -126,7 +126,7 @@ class Planner {
   }
 
   #platform(from: FromInstruction): Platform {
-    if (from.platform === undefined) return this.#options.platform;
+    if (from.platform === undefined || from.platform === '') return this.#options.platform;
     const text = this.#expandGlobal(from.platform, from);
     if (text === '') {
       throw pointed(`empty platform value from expression ${from.platform}`, from, '--platform');
@@ -168,7 +168,8 @@ class Planner {
       const mounts = instruction.mounts.map((text) => this.#mountOrigin(text, stage, instruction));
       return mounts.length === 0 ? { instruction, trigger } : { instruction, trigger, mounts };
     }
-    if (instruction.name !== 'COPY' || instruction.from === undefined) return { instruction, trigger };
+    // `--from=` is none.
+    if (instruction.name !== 'COPY' || !instruction.from) return { instruction, trigger };
     const { from } = instruction;
     if (from.includes('$')) {
       throw pointed(

@@ -110,7 +110,7 @@ export function prepareRun(
     });
   }
   const { words, scripts } = commandWords(instruction);
-  if (words.length === 0) throw new ImagoError('NO_COMMAND', 'RUN has no command');
+  if (words.length === 0 && !instruction.shell) throw new ImagoError('NO_COMMAND', 'RUN has no command');
   return {
     args: instruction.shell ? [...shellOf(state), words.join(' ')] : words,
     network: own === 'none' || own === 'host' ? own : network,
