@@ -253,7 +253,7 @@ export class StageWalk {
 
   #expose({ values }: ListInstruction, { raw, report }: Checked): void {
     for (const value of values) {
-      const { words } = expandNoting(value, this.#variables, this.#context.expand, raw);
+      const words = expandNoting(value, this.#variables, this.#context.expand, raw).words();
       for (const port of words) {
         const slash = port.indexOf('/');
         const protocol = slash < 0 ? '' : port.slice(slash + 1);

@@ -5,11 +5,14 @@ import { findWord, type Positioned, type Word, wordAt } from '../formats/dockerf
 export interface Expansion {
   text: string;
   /** Split at spaces that are neither quoted nor escaped. */
-  words: string[];
+  words(): string[];
   /** Variables that are set, and that are not, of those that the word names. */
   set: Set<string>;
   unset: Set<string>;
 }
+
+/** Of a longer value its beginning is enough for every check: values that grow with each line take no memory. */
+const LONGEST_VALUE = 8192;
 
 /** Expands a word and says which variables it uses. Throws `DockerfileError`, with its place. */
 export function expandNoting(
@@ -24,10 +27,15 @@ export function expandNoting(
   const lookup = (name: string): string | undefined => {
     const value = variables.get(name);
     (value === undefined ? unset : set).add(name);
-    return value;
+    return value?.slice(0, LONGEST_VALUE);
   };
   try {
-    return { text: expandWord(word, lookup, options), words: expandWords(word, lookup, options), set, unset };
+    return {
+      text: expandWord(word, lookup, options),
+      words: () => expandWords(word, lookup, options),
+      set,
+      unset,
+    };
   } catch (error) {
     throw locateSubstitution(error, at);
   }
