@@ -50,7 +50,7 @@ export class Authorizer {
   /** The Authorization header for a request; undefined where none is known to be wanted. Requests share tokens. */
   async header(
     scopes: readonly string[],
-    about: { method: string; url: URL; reference?: string },
+    about: { method: string; url: URL; reference?: string; scopes?: readonly string[] },
     signal: AbortSignal | undefined,
   ): Promise<string | undefined> {
     const scheme = this.#scheme;
@@ -116,7 +116,7 @@ export class Authorizer {
     scheme: BearerScheme,
     wanted: readonly string[],
     credentials: Credentials | undefined,
-    about: { method: string; url: URL; reference?: string },
+    about: { method: string; url: URL; reference?: string; scopes?: readonly string[] },
     signal: AbortSignal | undefined,
   ): Promise<Token> {
     const scopes = parseScopes(wanted);

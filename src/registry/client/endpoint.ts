@@ -63,12 +63,16 @@ export class Endpoint {
     });
   }
 
-  context({ method, reference }: { method: string; reference?: string }, url: URL): RequestContext {
+  context(
+    { method, reference, scopes }: Pick<RegistryRequest, 'method' | 'reference' | 'scopes'>,
+    url: URL,
+  ): RequestContext {
     return {
       method,
       url,
       registry: this.host.name,
       reference,
+      scopes,
       login: this.#offline,
       proxied: this.#session.connections.proxy(url) !== undefined,
       secrets: this.authorizer.secrets(),
@@ -92,7 +96,7 @@ export class Endpoint {
     let bodySent = false;
     for (let refusals = 0; ; refusals++) {
       const authorization = own
-        ? await this.authorizer.header(scopes, { method, url: first, reference }, signal)
+        ? await this.authorizer.header(scopes, { method, url: first, reference, scopes }, signal)
         : undefined;
       const arrival = await followRedirects(first, rules, (url, home) => {
         if (bodySent && request.retry === false) throw cannotSendAgain(url);

@@ -11,7 +11,9 @@ export interface RequestContext {
   url: URL;
   registry: string;
   /** The request of the user that this one is made for: a token is asked for because of it. */
-  about?: { method: string; url: URL };
+  about?: { method: string; url: URL; scopes?: readonly string[] };
+  /** What the request takes. */
+  scopes?: readonly string[];
   /** As the user calls it, where the caller said so. */
   reference?: string;
   /** A proxy is in between: who does not answer may be the proxy. */
@@ -127,8 +129,9 @@ function wordsOf(body: Uint8Array, secrets: readonly string[]): { code: string; 
 /** What is read by who may not; in Docker's words, which people look for. */
 function refusal(context: RequestContext, said: string): string {
   const repository = repositoryOf(context);
-  const { method } = context.about ?? context;
-  const pulls = method === 'GET' || method === 'HEAD';
+  const { method, scopes = [] } = context.about ?? context;
+  // A push asks with its own rights what is there already.
+  const pulls = (method === 'GET' || method === 'HEAD') && !scopes.some((scope) => scope.endsWith(',push'));
   if (repository === undefined) return `${context.registry}: ${said}`;
   const words = /^denied|^unauthorized/.test(said) ? said : `denied: ${said}`;
   if (!pulls) return `${repository}: ${words}`;

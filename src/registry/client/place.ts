@@ -95,7 +95,10 @@ export async function pauseBeforeRetry(
   await sleep(delayMs, signal);
 }
 
-/** What an error says for a retry event and a message: no stack, one line. */
+/** What an error says for a retry event and a message: no stack, one line, no remedy. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? (error.message.split('\n')[0] ?? error.name) : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const line = error.message.split('\n')[0] ?? error.name;
+  const remedy = error instanceof ImagoError ? error.details.remedy : undefined;
+  return remedy !== undefined && line.endsWith(`: ${remedy}`) ? line.slice(0, -remedy.length - 2) : line;
 }

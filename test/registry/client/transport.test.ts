@@ -508,6 +508,14 @@ describe('errors', { timeout: 60_000 }, () => {
       /^\S+\/a\/b: denied: requested access to the resource is denied: got 403/,
     ],
     [
+      'what a push asks, denied',
+      { method: 'HEAD', target: '/v2/a/b/manifests/x', scopes: ['repository:a/b:pull,push'] },
+      403,
+      '{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}',
+      'DENIED',
+      /^localhost:\d+\/a\/b: denied: .*: got 403/,
+    ],
+    [
       'an unknown code',
       {},
       400,
