@@ -10,7 +10,16 @@ import type {
   StageInstruction,
 } from '../formats/dockerfile/instruction.ts';
 import { parsePorts } from './ports.ts';
-import { changeConfig, expandIn, expandWordsIn, runConfig, type StageState, shellOf, withEnv } from './state.ts';
+import {
+  changeConfig,
+  expandIn,
+  expandWordsIn,
+  runConfig,
+  type StageState,
+  shellOf,
+  withEnv,
+  withLabels,
+} from './state.ts';
 
 export interface ConfigureContext {
   /** The Dockerfile's escape character. */
@@ -35,8 +44,7 @@ export function configure(
       return setEnv(state, instruction, context);
     case 'LABEL': {
       const pairs = instruction.pairs.map(({ key, value }) => [expand(key), expand(value)] as const);
-      const Labels = { ...runConfig(state).Labels, ...Object.fromEntries(pairs) };
-      return changeConfig(state, { Labels }, `LABEL ${joinPairs(pairs)}`);
+      return changeConfig(withLabels(state, pairs), {}, `LABEL ${joinPairs(pairs)}`);
     }
     case 'CMD':
     case 'ENTRYPOINT':
@@ -109,9 +117,14 @@ function setEnv(state: StageState, { pairs }: PairsInstruction, context: Configu
     expandIn(state, value, context.expand),
   ]) as [string, string][];
   const Env = [...(runConfig(state).Env ?? [])];
+  // Few of thousands are set anew, and only those are looked for.
+  const set = new Set<string>();
   for (const [key, value] of expanded) {
-    const at = Env.findIndex((entry) => entry === key || entry.startsWith(`${key}=`));
-    Env.splice(at < 0 ? Env.length : at, at < 0 ? 0 : 1, `${key}=${value}`);
+    const start = `${key}=`;
+    const at =
+      state.env.has(key) || set.has(key) ? Env.findIndex((entry) => entry === key || entry.startsWith(start)) : -1;
+    set.add(key);
+    Env.splice(at < 0 ? Env.length : at, at < 0 ? 0 : 1, start + value);
   }
   return changeConfig(withEnv(state, expanded), { Env }, `ENV ${joinPairs(expanded)}`);
 }

@@ -25,7 +25,16 @@ import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
 import { executeRun, isProxy, prepareRun, proxyEnvironment, runHistory, runKey } from './run.ts';
 import type { Gate, SharedSteps } from './shared-steps.ts';
 import type { SolveOptions } from './solve.ts';
-import { changeConfig, diffIds, expandIn, historyEntry, parseEnv, runConfig, type StageState } from './state.ts';
+import {
+  changeConfig,
+  diffIds,
+  expandIn,
+  historyEntry,
+  parseEnv,
+  runConfig,
+  type StageState,
+  settleLabels,
+} from './state.ts';
 import { executeWorkdir } from './workdir.ts';
 
 /** containerd's and runc's, for images that set none. */
@@ -101,7 +110,7 @@ export class Solver implements Disposable {
       }
     }
     this.#stageFiles.set(stage, files);
-    return state;
+    return settleLabels(state);
   }
 
   #ignoresCache({ name, index }: PlannedStage): boolean {

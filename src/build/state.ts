@@ -22,10 +22,18 @@ export interface StageState {
   readonly cmdSet: boolean;
   /** Its stage takes nothing from the cache. */
   readonly noCache?: boolean;
+  /** LABELs of this stage that are not in `draft` yet: `settleLabels`. */
+  readonly labels?: LabelList | undefined;
   /** Characters of the history so far. */
   readonly told?: number;
   /** What the progress calls the step that its newest layer comes from. */
   readonly step?: number;
+}
+
+/** The newest first. */
+interface LabelList {
+  readonly pairs: readonly (readonly [string, string])[];
+  readonly older: LabelList | undefined;
 }
 
 export function runConfig(state: StageState): RunConfig {
@@ -70,6 +78,22 @@ export function withEnv(state: StageState, pairs: Iterable<readonly [string, str
   const env = new Map(state.env);
   for (const [name, value] of pairs) env.set(name, value);
   return { ...state, env };
+}
+
+/** Does not copy all labels for each LABEL: there may be thousands. */
+export function withLabels(state: StageState, pairs: LabelList['pairs']): StageState {
+  return { ...state, labels: { pairs, older: state.labels } };
+}
+
+/** Puts all LABELs into the config: at the end of a stage, as no instruction reads them. */
+export function settleLabels(state: StageState): StageState {
+  if (state.labels === undefined) return state;
+  const lists: LabelList['pairs'][] = [];
+  for (let list: LabelList | undefined = state.labels; list !== undefined; list = list.older) lists.push(list.pairs);
+  const own = runConfig(state);
+  const Labels = { ...own.Labels, ...Object.fromEntries(lists.reverse().flat()) };
+  const { draft } = state;
+  return { ...state, labels: undefined, draft: { ...draft, config: { ...draft.config, config: { ...own, Labels } } } };
 }
 
 /** NAME=value of a list in the form of the image config. */
