@@ -118,9 +118,10 @@ export function generateSpec(options: SpecOptions): Spec {
 export function generateProcess(options: ProcessOptions): SpecProcess {
   const { uid, gid, additionalGids } = options.user;
   const hard = Math.min(OPEN_FILES.hard, options.openFilesLimit);
-  const process: SpecProcess = {
+  return {
     terminal: options.terminal,
-    user: { uid, gid },
+    // The group itself, too: a program that takes another one must not lose what its own is refused (CVE-2022-36109).
+    user: { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])] },
     args: options.args,
     env: options.env,
     cwd: options.cwd,
@@ -135,8 +136,6 @@ export function generateProcess(options: ProcessOptions): SpecProcess {
     noNewPrivileges: false,
     oomScoreAdj: options.oomScoreAdj,
   };
-  if (additionalGids.length > 0) process.user.additionalGids = additionalGids;
-  return process;
 }
 
 const UNLIMITED = 2 ** 64;

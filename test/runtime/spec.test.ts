@@ -106,3 +106,12 @@ test('sizes of memory', () => {
   assert.throws(() => parseResources({ cpus: '0' }), { code: 'BAD_LIMIT' });
   assert.throws(() => parseResources({ pidsLimit: '1.5' }), { code: 'BAD_LIMIT' });
 });
+
+test("a user's own group is among the others, once", () => {
+  const groups = (additionalGids: number[]): unknown => {
+    const user = { uid: 1, gid: 2, additionalGids, home: '/' };
+    return generateSpec({ ...OPTIONS, process: { ...OPTIONS.process, user } }).process.user;
+  };
+  assert.deepEqual(groups([]), { uid: 1, gid: 2, additionalGids: [2] });
+  assert.deepEqual(groups([3, 2]), { uid: 1, gid: 2, additionalGids: [2, 3] });
+});
