@@ -22,6 +22,7 @@ interface Blob {
 
 const BLOB_BYTES = 100e6;
 const CLIENTS = 32;
+const ACCEPT = 'Accept: application/vnd.oci.image.manifest.v1+json';
 
 export async function benchRegistry({ bin, rounds, work, report }: RegistryBench): Promise<void> {
   for (const tool of ['docker-registry', 'curl', 'wrk']) {
@@ -115,7 +116,7 @@ function uploadAtOnce(host: string, blobs: Blob[]): Promise<number> {
 }
 
 async function getManifests(host: string): Promise<number> {
-  const { stdout } = await run(['wrk', '-t1', '-c32', '-d3', `http://${host}/v2/bench/manifests/latest`]);
+  const { stdout } = await run(['wrk', '-t1', '-c32', '-d3', '-H', ACCEPT, `http://${host}/v2/bench/manifests/latest`]);
   if (/Non-2xx/.test(stdout)) throw new Error(stdout);
   return 10_000 / Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)![1]);
 }
