@@ -1,5 +1,5 @@
 import { type ConfigureContext, configure } from '../build/configure.ts';
-import { parseEnv, type StageState } from '../build/state.ts';
+import { parseEnv, type StageState, settleLabels } from '../build/state.ts';
 import { ImagoError } from '../core/errors.ts';
 import { parseTrigger } from '../formats/dockerfile/parse.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
@@ -33,7 +33,7 @@ export function applyChanges(draft: ImageDraft, changes: readonly string[]): Ima
       throw new ImagoError('BAD_CHANGE', `invalid change ${JSON.stringify(text)}: ${problem}`, { cause: error });
     }
   }
-  return { ...draft, config: { ...draft.config, config: state.draft.config.config } };
+  return { ...draft, config: { ...draft.config, config: settleLabels(state).draft.config.config } };
 }
 
 function applyChange(state: StageState, text: string): StageState {
