@@ -78,7 +78,6 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
   const id = `step-${randomHex(16)}`;
   const bundle = join(store.run, 'steps', id);
   const rootfs = join(bundle, 'rootfs');
-  mkdirSync(bundle, { recursive: true, mode: 0o700 });
   const {
     diffIds,
     upper,
@@ -89,7 +88,9 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     settings = {},
     terminal = false,
   } = options;
+  // First: what a kill leaves between the two nobody would take away.
   const reapers = [startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] })];
+  mkdirSync(bundle, { recursive: true, mode: 0o700 });
   const sources = new StepMounts(store, join(bundle, 'mounts'));
   const secret = secretEnv.length > 0 || stepMounts.some(({ type }) => type === 'secret');
   // crun copies config.json to its records: with secrets, they are hidden, too.
