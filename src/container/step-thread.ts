@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { ImagoError } from '../core/errors.ts';
+import { createLimit } from '../core/limit.ts';
 import type { Store } from '../store/store.ts';
 import { type PackedError, unpackError } from '../system/worker-error.ts';
 import { workerUrl } from '../system/worker-url.ts';
@@ -19,29 +20,18 @@ export interface StepEvents {
 }
 
 /** Steps mostly wait for a disk or a network, but each has a container to itself. */
-const AT_ONCE: number = Math.max(4, availableParallelism());
-const IDLE_MS = 2000;
-
-const idle: Worker[] = [];
-const waiting: (() => void)[] = [];
-let running = 0;
+const atOnce = createLimit(Math.max(4, availableParallelism()));
 
 /**
  * `runStep` in a thread of its own, whose mount namespace is its own, too: steps run side by side, and the process
- * stays in the namespace where it is. Rejects as `runStep` does, after the step's processes have ended.
+ * stays in the namespace where it is. A thread does one step: what cleans up after the next would see, and follow, the
+ * mounts of the one before. Rejects as `runStep` does, after the step's processes have ended.
  */
-export async function runStepInThread(store: Store, options: ThreadedStep, events: StepEvents): Promise<number> {
-  while (running >= AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
-  running++;
-  try {
+export function runStepInThread(store: Store, options: ThreadedStep, events: StepEvents): Promise<number> {
+  return atOnce(async () => {
     if (events.signal?.aborted) throw aborted(events.signal);
-    const worker = idle.pop() ?? startThread();
-    worker.ref();
-    return await runIn(worker, { root: store.root, run: store.run, options }, events);
-  } finally {
-    running--;
-    waiting.shift()?.();
-  }
+    return await runIn(startThread(), { root: store.root, run: store.run, options }, events);
+  });
 }
 
 /** Descriptors here are opened and closed by system calls of our own, which Node would warn of. */
@@ -61,7 +51,7 @@ function runIn(worker: Worker, step: StepMessage, { onOutput, signal }: StepEven
       if ('stream' in reply) onOutput(reply.stream, reply.data);
       else {
         end(() => ('status' in reply ? resolve(reply.status) : reject(unpackError(reply.error))));
-        rest(worker);
+        void worker.terminate();
       }
     });
     worker.on('error', (error) => end(() => reject(error)));
@@ -75,16 +65,4 @@ function runIn(worker: Worker, step: StepMessage, { onOutput, signal }: StepEven
 
 function aborted(signal: AbortSignal): ImagoError {
   return new ImagoError('ABORTED', 'the step was stopped', { cause: signal.reason });
-}
-
-/** Does not keep the process alive, and ends after a while. */
-function rest(worker: Worker): void {
-  worker.unref();
-  idle.push(worker);
-  setTimeout(() => {
-    const at = idle.indexOf(worker);
-    if (at < 0) return;
-    idle.splice(at, 1);
-    void worker.terminate();
-  }, IDLE_MS).unref();
 }

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads';
 import { Store } from '../store/store.ts';
+import { reapEnded } from '../system/process.ts';
 import { packError } from '../system/worker-error.ts';
 import { runStep } from './step.ts';
 import type { StepMessage, StepReply } from './step-thread.ts';
@@ -20,8 +21,10 @@ port.on('message', (message: StepMessage) => {
     signal: stop.signal,
     stdout: (data) => reply({ stream: 'stdout', data }),
     stderr: (data) => reply({ stream: 'stderr', data }),
-  }).then(
-    (status) => reply({ status }),
-    (error: unknown) => reply({ error: packError(error) }),
-  );
+  })
+    .finally(reapEnded)
+    .then(
+      (status) => reply({ status }),
+      (error: unknown) => reply({ error: packError(error) }),
+    );
 });

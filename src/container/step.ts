@@ -70,7 +70,7 @@ export interface StepOptions {
 
 /**
  * Runs one step of a build to its end and returns its exit status. There is no container to see; a `kill -9` of this
- * process ends the step, too. Gives this thread a mount namespace of its own; one step at a time in a thread.
+ * process ends the step, too. Gives this thread a mount namespace of its own: one step a thread (`runStepInThread`).
  * Throws what keeps the step from starting, as `COMMAND_NOT_FOUND`, and `ABORTED`.
  */
 export async function runStep(store: Store, options: StepOptions): Promise<number> {

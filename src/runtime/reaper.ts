@@ -44,9 +44,6 @@ if [ -e "$state/$id" ]; then
   sleep 0.1
   [ -e "$state/$id" ] && "$runtime" --root "$state" delete --force "$id"
 fi
-rm -rf -- "$@" && exit
-# A runtime that was killed while it made the container may have written meanwhile.
-sleep 0.5
 exec rm -rf -- "$@"
 } &
 `;

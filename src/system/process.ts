@@ -107,8 +107,11 @@ export function spawnDetached(file: string, args: string[], env: string[], stdin
 const unreaped = new Set<number>();
 const WNOHANG = 1;
 
-/** A child that ended is kept by the kernel until it is waited for: no more than one call's worth of them in a long-lived process. */
-function reapEnded(): void {
+/**
+ * A child that ended is kept by the kernel until it is waited for: no more than one call's worth of them in a long-lived
+ * process. A thread that ends calls it, since only it knows its own.
+ */
+export function reapEnded(): void {
   for (const pid of unreaped) {
     if (Number(libcFunction('waitpid', 'int', ['int', 'void *', 'int'])(pid, null, WNOHANG)) !== 0)
       unreaped.delete(pid);

@@ -1,6 +1,5 @@
 /** Steps with mounts that are stopped, and steps that want the same cache at the same time. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -9,51 +8,7 @@ import { describe, it } from 'node:test';
 import { listCacheMounts, removeCacheMount } from '../../src/build/mounts-cache.ts';
 import { prune } from '../../src/store/prune.ts';
 import { BuildLab, whyNoRun } from './lab.ts';
-
-const main: string = join(import.meta.dirname, '../../src/cli/main.ts');
-
-interface Running {
-  child: ChildProcess;
-  output: string;
-  ended: Promise<unknown>;
-}
-
-function start(lab: BuildLab, dockerfile: string, args: string[] = []): Running {
-  const file = join(lab.directory, `Dockerfile-${Math.random().toString(36).slice(2)}`);
-  writeFileSync(file, dockerfile);
-  const child = spawn(process.execPath, [main, 'build', '-f', file, ...args, lab.context], {
-    env: { ...process.env, IMAGO_ROOT: lab.store.root, IMAGO_RUN: lab.store.run },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const running: Running = { child, output: '', ended: once(child, 'close') };
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-    running.output += text;
-  });
-  return running;
-}
-
-async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  told: () => string = () => '',
-): Promise<void> {
-  const end = Date.now() + 30_000;
-  while (!(await holds())) {
-    if (Date.now() > end) assert.fail(`waited in vain: ${what}\n${told()}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function runningWith(word: string): boolean {
-  return readdirSync('/proc').some((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      return readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(word);
-    } catch {
-      return false;
-    }
-  });
-}
+import { processesWith, startBuild, until } from './running.ts';
 
 /** Mounts below a directory in the namespace of any process, but for the pin's. */
 function mountsBelow(directory: string): string[] {
@@ -97,15 +52,11 @@ describe('a RUN that is stopped', { skip: whyNoRun() }, () => {
         const seconds = `61.${process.pid}${Math.floor(Math.random() * 1e6)}`;
         const dockerfile = `FROM base AS one\nFROM base\nRUN ${flags} ls -d /m && touch /half && echo started && sleep ${seconds}`;
         const args = ['--secret', `id=s,src=${lab.directory}/s`, '--ssh', `default=${socket}`];
-        const running = start(lab, dockerfile, [...args, '--allow', 'security.insecure']);
-        await until(
-          'the step starts',
-          () => running.output.includes('started\n'),
-          () => running.output,
-        );
+        const running = startBuild(lab, dockerfile, [...args, '--allow', 'security.insecure']);
+        await until('the step starts', () => running.output.includes('started\n'), running);
         running.child.kill(signal);
         await running.ended;
-        await until('its processes end', () => !runningWith(seconds));
+        await until('its processes end', () => processesWith(seconds).length === 0);
         await until('its mounts are gone', () => mountsBelow(lab.directory).length === 0);
         await until('its bundle is gone', () => readdirSync(join(lab.store.run, 'steps')).length === 0);
         const next = await lab.build(dockerfile.replace(seconds, '0'), {
@@ -159,18 +110,10 @@ describe('steps that want the same cache', { skip: whyNoRun() }, () => {
     const run = (command: string): string =>
       `FROM base\nRUN --mount=type=cache,id=c,target=/c,sharing=locked ${command}`;
     const seconds = `62.${process.pid}${Math.floor(Math.random() * 1e6)}`;
-    const first = start(lab, run(`echo started && sleep ${seconds}`));
-    await until(
-      'the first starts',
-      () => first.output.includes('started\n'),
-      () => first.output,
-    );
-    const second = start(lab, run('echo second'));
-    await until(
-      'the second waits',
-      () => second.output.includes('RUN --mount'),
-      () => second.output,
-    );
+    const first = startBuild(lab, run(`echo started && sleep ${seconds}`));
+    await until('the first starts', () => first.output.includes('started\n'), first);
+    const second = startBuild(lab, run('echo second'));
+    await until('the second waits', () => second.output.includes('RUN --mount'), second);
     await new Promise((resolve) => setTimeout(resolve, 300));
     assert.ok(!second.output.includes('second\n') || /RUN .*echo second\n$/.test(second.output), second.output);
     second.child.kill('SIGINT');
@@ -182,7 +125,7 @@ describe('steps that want the same cache', { skip: whyNoRun() }, () => {
     await first.ended;
     const third = await lab.build(run('echo third'));
     assert.equal(third.output, 'third\n');
-    assert.ok(!runningWith(seconds), 'the lock is not let go of before the processes are gone');
+    assert.ok(processesWith(seconds).length === 0, 'the lock is not let go of before the processes are gone');
   });
 
   it('two caches in one step and in another the other way round: none waits for ever', async () => {
@@ -219,4 +162,17 @@ describe('steps that want the same cache', { skip: whyNoRun() }, () => {
     assert.equal((await lab.build(`${run} ls /x; touch /x/g`)).output, '');
     assert.ok(existsSync(join(place, 'data', 'g')));
   });
+});
+
+it('a step that is killed after another leaves its cache as it was, and no bundle', { skip: whyNoRun() }, async () => {
+  using lab = new BuildLab();
+  await lab.importBase();
+  const cached = 'RUN --mount=type=cache,target=/c';
+  await lab.build(`FROM base\n${cached} echo kept > /c/file`);
+  const running = startBuild(lab, `FROM base\nRUN echo > /x\n${cached} cat /c/file && echo started && sleep 61`);
+  await until('the step starts', () => running.output.includes('started\n'), running);
+  running.child.kill('SIGKILL');
+  await running.ended;
+  await until('its bundle is gone', () => readdirSync(join(lab.store.run, 'steps')).length === 0);
+  assert.equal((await lab.build(`FROM base\n${cached} cat /c/file`, { noCache: true })).output, 'kept\n');
 });

@@ -1,12 +1,12 @@
 /** Secrets of a build are nowhere on disk: not while it runs, not after it, not after it was killed. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { prune } from '../../src/store/prune.ts';
 import { BuildLab, whyNoRun } from '../build/lab.ts';
+import { processesWith, startBuild, until } from '../build/running.ts';
 
 const main: string = join(import.meta.dirname, '../../src/cli/main.ts');
 
@@ -41,45 +41,6 @@ function copyingRuntime({ directory }: BuildLab): string {
   return path;
 }
 
-interface Running {
-  child: ChildProcess;
-  output: string;
-  ended: Promise<unknown>;
-}
-
-function start(lab: BuildLab, dockerfile: string, args: string[], env: Record<string, string>): Running {
-  const file = join(lab.directory, 'Dockerfile');
-  writeFileSync(file, dockerfile);
-  const child = spawn(process.execPath, [main, 'build', '-t', 'made', '-f', file, ...args, lab.context], {
-    env: { ...process.env, ...env, IMAGO_ROOT: lab.store.root, IMAGO_RUN: lab.store.run },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const running: Running = { child, output: '', ended: once(child, 'close') };
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-    running.output += text;
-  });
-  return running;
-}
-
-async function until(what: string, holds: () => boolean, running: Running): Promise<void> {
-  const end = Date.now() + 30_000;
-  while (!holds()) {
-    if (Date.now() > end) assert.fail(`waited in vain: ${what}\n${running.output}`);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-}
-
-function runningWith(word: string): boolean {
-  return readdirSync('/proc').some((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      return readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(word);
-    } catch {
-      return false;
-    }
-  });
-}
-
 const random = (): string => Math.random().toString(36).slice(2, 12);
 
 for (const copying of [false, true]) {
@@ -102,7 +63,7 @@ for (const copying of [false, true]) {
           'RUN ls /etc/token; true',
         ].join('\n');
         const args = ['--secret', `id=f,src=${file}`, '--secret', 'id=v,env=MY_TOKEN'];
-        const running = start(lab, dockerfile, args, {
+        const running = startBuild(lab, dockerfile, ['-t', 'made', ...args], {
           MY_TOKEN: inVariable,
           IMAGO_RUNTIME: copying ? copyingRuntime(lab) : 'runc',
         });
@@ -117,7 +78,7 @@ for (const copying of [false, true]) {
         assert.deepEqual(look(), []);
         if (end === 'SIGKILL' || end === 'SIGINT') running.child.kill(end);
         await running.ended;
-        if (end !== 'failure') await until('its processes end', () => !runningWith(seconds), running);
+        if (end !== 'failure') await until('its processes end', () => processesWith(seconds).length === 0, running);
         assert.deepEqual(look(), []);
         for (const secret of secrets) assert.ok(!running.output.includes(secret), running.output);
         if (end === 'itself') assert.match(running.output, /No such file/);
@@ -288,7 +249,7 @@ describe('SSH agents of a build', { skip: whyNoAgent() }, () => {
       readdirSync(lab.store.run).filter((name) => name.startsWith('ssh-')),
       [],
     );
-    assert.ok(!runningWith(key));
+    assert.ok(processesWith(key).length === 0);
   });
 
   it('a socket', async () => {
@@ -321,7 +282,7 @@ describe('SSH agents of a build', { skip: whyNoAgent() }, () => {
         lab.build('FROM base\nRUN --mount=type=ssh true', { ssh: { default: [path] } }),
         /cannot load the keys of default/,
       );
-      assert.ok(!runningWith(path));
+      assert.ok(processesWith(path).length === 0);
     }
     await assert.rejects(lab.build('FROM base', { ssh: { default: ['/no/such'] } }), /no such socket or key/);
   });
