@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { type Digest, digestAlgorithm } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { runTogether } from '../core/limit.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { encodeJson } from '../oci/json.ts';
@@ -99,28 +100,17 @@ async function ingestLayers(
   images: PlannedImage[],
   options: LoadOptions,
 ): Promise<Ingested> {
-  const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const running = new Map<string, Promise<LayerResult>>();
+  const same = Map.groupBy(
+    images.flatMap((image) => image.layers),
+    (layer) => `${layer.diffId} ${layer.descriptor?.digest ?? layer.file}`,
+  );
   const out: Ingested = new Map();
-  let failure: { error: unknown } | undefined;
-  const all: Promise<void>[] = [];
-  for (const layer of images.flatMap((image) => image.layers)) {
-    const key = `${layer.diffId} ${layer.descriptor?.digest ?? layer.file}`;
-    const work = running.get(key) ?? ingestLayerOf(store, lease, content, layer, signal, options);
-    running.set(key, work);
-    const done = work.then(
-      (result) => void out.set(layer, result),
-      (error) => {
-        failure ??= { error };
-        stop.abort(error);
-      },
-    );
-    all.push(done);
-  }
-  // All of them, so that nothing is being written any more when the lease ends.
-  await Promise.all(all);
-  if (failure !== undefined) throw failure.error;
+  const ingest = async (layers: PlannedLayer[], signal: AbortSignal): Promise<void> => {
+    const result = await ingestLayerOf(store, lease, content, layers[0]!, signal, options);
+    for (const layer of layers) out.set(layer, result);
+  };
+  // Until all have ended, so that nothing is being written any more when the lease does.
+  await runTogether([...same.values()], ingest, { signal: options.signal });
   return out;
 }
 

@@ -14,26 +14,3 @@ export class SharedSteps {
     return { value: await started, shared: false };
   }
 }
-
-/** Lets so many in at once; the others wait in the order in which they came. */
-export class Gate {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(places: number) {
-    this.#free = places;
-  }
-
-  async pass<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      // The place goes from hand to hand.
-      if (next === undefined) this.#free++;
-      else next();
-    }
-  }
-}

@@ -1,3 +1,4 @@
+import { createLimit } from '../core/limit.ts';
 import type { FromInstruction } from '../formats/dockerfile/instruction.ts';
 import type { ImageDraft } from '../image/draft.ts';
 import type { Image } from '../image/image.ts';
@@ -13,7 +14,7 @@ import type { BuildPlan } from './plan.ts';
 import type { Materials } from './provenance.ts';
 import type { ReadSecret } from './remote-secrets.ts';
 import type { Entitlement, RunNetwork, RunSettings, RunStep } from './run.ts';
-import { Gate, SharedSteps } from './shared-steps.ts';
+import { SharedSteps } from './shared-steps.ts';
 
 import { type Common, Solver } from './solver.ts';
 
@@ -64,7 +65,7 @@ export async function solvePlans(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const common: Common = {
     shared: new SharedSteps(),
-    gate: new Gate(COPIES_AT_ONCE),
+    copies: createLimit(COPIES_AT_ONCE),
     context: undefined,
     several: plans.length > 1,
   };

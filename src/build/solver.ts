@@ -1,5 +1,6 @@
 import type { ByteString } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
+import type { Limit } from '../core/limit.ts';
 import type { Time } from '../core/time.ts';
 import type { RunInstruction, ValueInstruction } from '../formats/dockerfile/instruction.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
@@ -23,7 +24,7 @@ import { RunMounts } from './mounts.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
 import { executeRun, isProxy, prepareRun, proxyEnvironment, runHistory, runKey } from './run.ts';
-import type { Gate, SharedSteps } from './shared-steps.ts';
+import type { SharedSteps } from './shared-steps.ts';
 import type { SolveOptions } from './solve.ts';
 import {
   changeConfig,
@@ -43,7 +44,8 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** What the plans of one build have in common. */
 export interface Common {
   readonly shared: SharedSteps;
-  readonly gate: Gate;
+  /** Lets in as many COPYs, ADDs and WORKDIRs as are good at once. */
+  readonly copies: Limit;
   readonly several: boolean;
   context: CopyOrigin | undefined;
 }
@@ -94,7 +96,7 @@ export class Solver implements Disposable {
     for (const { step, copy, state: seen } of foreseeLinks(stage.steps, state, this.#configure)) {
       const layer = async (): Promise<LayerStep> => {
         const origin = await this.#origin(step.from);
-        return this.#common.gate.pass(() => executeCopy(copy, seen, files, origin, this.#layers(seen)));
+        return this.#common.copies(() => executeCopy(copy, seen, files, origin, this.#layers(seen)));
       };
       this.#ahead.start(step, layer());
     }
@@ -171,9 +173,8 @@ export class Solver implements Disposable {
       if (from?.kind === 'stage') inputs.push((await this.solve(from.stage)).step);
     }
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
-    const { gate } = this.#common;
     const free = instruction.name === 'RUN' || this.#ahead.get(step) !== undefined;
-    const enter: Gate['pass'] = free ? (work) => work() : (work) => gate.pass(work);
+    const enter: Limit = free ? (work) => work() : this.#common.copies;
     const work = async (progress: StepProgress): Promise<StepValue> => {
       try {
         switch (instruction.name) {

@@ -1,5 +1,7 @@
+export type Limit = <T>(work: () => Promise<T>) => Promise<T>;
+
 /** Runs work at once, but no more than `most` pieces of it; the others wait in the order in which they came. */
-export function createLimit(most: number): <T>(work: () => Promise<T>) => Promise<T> {
+export function createLimit(most: number): Limit {
   const waiting: (() => void)[] = [];
   let running = 0;
   return async (work) => {
@@ -15,27 +17,38 @@ export function createLimit(most: number): <T>(work: () => Promise<T>) => Promis
   };
 }
 
+export interface TogetherOptions {
+  signal?: AbortSignal | undefined;
+  /** How many items at most are worked on at a time; the others begin in their order. */
+  atOnce?: number;
+}
+
 /**
- * All pieces of work at once. Where one fails the others are told by the signal, and waited for: nothing is going on
- * any more when this returns, or throws the first failure.
+ * Works on all items at once; results in order. Where one fails the others are told by the signal, those that wait never
+ * begin, and all are waited for: nothing is going on any more when this returns, or throws the first failure.
  */
-export async function runTogether<T>(
-  works: readonly ((signal: AbortSignal) => Promise<T>)[],
-  signal?: AbortSignal,
-): Promise<T[]> {
+export async function runTogether<I, R>(
+  items: readonly I[],
+  work: (item: I, signal: AbortSignal) => Promise<R>,
+  { signal, atOnce = Number.POSITIVE_INFINITY }: TogetherOptions = {},
+): Promise<R[]> {
   const stop = new AbortController();
   const ended = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  const limit = createLimit(atOnce);
   let failure: { error: unknown } | undefined;
-  const results: T[] = new Array(works.length);
+  const results: R[] = new Array(items.length);
   await Promise.all(
-    works.map(async (work, i) => {
-      try {
-        results[i] = await work(ended);
-      } catch (error) {
-        failure ??= { error };
-        stop.abort(error);
-      }
-    }),
+    items.map((item, i) =>
+      limit(async () => {
+        try {
+          ended.throwIfAborted();
+          results[i] = await work(item, ended);
+        } catch (error) {
+          failure ??= { error };
+          stop.abort(error);
+        }
+      }),
+    ),
   );
   if (failure !== undefined) throw failure.error;
   return results;

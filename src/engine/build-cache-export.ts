@@ -1,7 +1,7 @@
 import type { CachedStep } from '../build/cache.ts';
 import { CACHE_CONFIG_TYPE, encodeCacheConfig } from '../build/cache-format.ts';
 import type { Digest } from '../core/digest.ts';
-import { createLimit, runTogether } from '../core/limit.ts';
+import { runTogether } from '../core/limit.ts';
 import { tarLayer } from '../image/draft.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { encodeJson } from '../oci/json.ts';
@@ -49,9 +49,7 @@ export async function exportCache(
     hasLayer(store, diffId),
   );
   if (diffIds.length === 0) return undefined;
-  const limit = createLimit(AT_ONCE);
-  const works = diffIds.map((diffId) => (ended: AbortSignal) => limit(() => sink.putLayer(diffId, ended)));
-  const put = await runTogether(works, signal);
+  const put = await runTogether(diffIds, (diffId, ended) => sink.putLayer(diffId, ended), { signal, atOnce: AT_ONCE });
   const layers = new Map(diffIds.map((diffId, i) => [diffId, inFamily(put[i]!, target.ociMediaTypes)]));
   const config = encodeCacheConfig(wanted, layers);
   const named = { mediaType: CACHE_CONFIG_TYPE, digest: digestOf(config.bytes), size: config.bytes.length };

@@ -1,7 +1,7 @@
 import type { Digest } from '../core/digest.ts';
 import { shortId } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
-import { createLimit, runTogether } from '../core/limit.ts';
+import { runTogether } from '../core/limit.ts';
 import type { ImageDraft } from '../image/draft.ts';
 import { readImage } from '../image/image.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -35,18 +35,11 @@ export async function pushedForm(request: PushOutput, draft: ImageDraft, name: R
   using registries = new Registries({ insecure: output.insecure, signal });
   await using target = registries.openTarget(name);
   const context = { ...contextOf(request, registries, target), recompress: output.forceCompression };
-  const limit = createLimit(AT_ONCE);
   const unique = new Map(draft.layers.map((layer) => [`${layer.diffId} ${layer.descriptor.digest}`, layer]));
   const entries = [...unique];
-  const works = entries.map(
-    ([, layer]) =>
-      (signal: AbortSignal) =>
-        limit(async () => {
-          signal.throwIfAborted();
-          return await pushLayer({ ...context, signal }, { ...layer, ours: true });
-        }),
-  );
-  const results = await runTogether(works, signal);
+  const push = ([, layer]: (typeof entries)[number], ended: AbortSignal) =>
+    pushLayer({ ...context, signal: ended }, { ...layer, ours: true });
+  const results = await runTogether(entries, push, { signal, atOnce: AT_ONCE });
   const pushed = new Map(entries.map(([key], i) => [key, results[i]!]));
   return {
     ...draft,

@@ -1,6 +1,6 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
-import { createLimit, runTogether } from '../core/limit.ts';
+import { runTogether } from '../core/limit.ts';
 import { defaultPlatform, platformOf } from '../image/image.ts';
 import { parseConfig } from '../oci/config.ts';
 import { bareDescriptor, type Descriptor } from '../oci/descriptor.ts';
@@ -145,16 +145,11 @@ class Copy {
     await this.#target.beginImage?.(manifest, () => this.#readConfig(manifest));
     const blobs = new Map<Digest, Descriptor>();
     for (const blob of [manifest.config, ...manifest.layers]) blobs.set(blob.digest, blob);
-    const limit = createLimit(this.#target.atOnce);
-    const works = [...blobs.values()].map(
-      (blob) => (signal: AbortSignal) =>
-        limit(async () => {
-          signal.throwIfAborted();
-          if (!this.#done.has(blob.digest)) await this.#copyBlob(blob, blob === manifest.config, signal);
-          this.#done.add(blob.digest);
-        }),
-    );
-    await runTogether(works, this.#options.signal);
+    const copy = async (blob: Descriptor, signal: AbortSignal): Promise<void> => {
+      if (!this.#done.has(blob.digest)) await this.#copyBlob(blob, blob === manifest.config, signal);
+      this.#done.add(blob.digest);
+    };
+    await runTogether([...blobs.values()], copy, { signal: this.#options.signal, atOnce: this.#target.atOnce });
   }
 
   async #copyBlob(blob: Descriptor, config: boolean, signal: AbortSignal): Promise<void> {

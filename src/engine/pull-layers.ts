@@ -1,5 +1,6 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
+import { runTogether } from '../core/limit.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Repository } from '../registry/client/repository.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
@@ -56,9 +57,10 @@ export async function pullLayers(
   for (const { descriptor } of missing.slice(AT_ONCE)) {
     onEvent?.({ type: 'layer', digest: descriptor.digest, status: 'waiting' });
   }
-  await runAll(missing, options.signal, (layer, signal) =>
-    pullLayer(store, lease, repository, layer, { ...options, signal }),
-  );
+  const pull = (layer: WantedLayer, signal: AbortSignal): Promise<void> =>
+    pullLayer(store, lease, repository, layer, { ...options, signal });
+  // Until all have ended, so that nothing is being written any more.
+  await runTogether(missing, pull, { signal: options.signal, atOnce: AT_ONCE });
   return missing.length > 0;
 }
 
@@ -75,31 +77,6 @@ function noteOrigin(store: Store, repository: Repository, { descriptor, diffId }
   // An uncompressed layer's bytes are the tar itself.
   if (digest === diffId) return;
   addOrigin(store, diffId, { digest, size, mediaType, repository: repository.name });
-}
-
-/** Ends when all have ended, so that nothing is being written any more; throws what failed first. */
-async function runAll(
-  layers: readonly WantedLayer[],
-  given: AbortSignal | undefined,
-  work: (layer: WantedLayer, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  const signal = given === undefined ? stop.signal : AbortSignal.any([given, stop.signal]);
-  const waiting = [...layers];
-  let failure: { error: unknown } | undefined;
-  const worker = async (): Promise<void> => {
-    for (let layer = waiting.shift(); layer !== undefined; layer = waiting.shift()) {
-      try {
-        signal.throwIfAborted();
-        await work(layer, signal);
-      } catch (error) {
-        failure ??= { error };
-        stop.abort(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  if (failure !== undefined) throw failure.error;
 }
 
 async function pullLayer(

@@ -1,5 +1,5 @@
 import type { Digest } from '../core/digest.ts';
-import { createLimit, runTogether } from '../core/limit.ts';
+import { runTogether } from '../core/limit.ts';
 import type { Image } from '../image/image.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { encodeJson } from '../oci/json.ts';
@@ -49,16 +49,10 @@ async function pushLayers(
   const layers = [...unique.entries()].reverse();
   for (const [, { diffId }] of layers) onEvent?.({ type: 'layer', diffId, status: 'preparing' });
   for (const [, { diffId }] of layers.slice(AT_ONCE)) onEvent?.({ type: 'layer', diffId, status: 'waiting' });
-  const limit = createLimit(AT_ONCE);
-  const works = layers.map(
-    ([, layer]) =>
-      (signal: AbortSignal) =>
-        limit(async () => {
-          signal.throwIfAborted();
-          return await pushLayer({ ...context, signal }, layer);
-        }),
-  );
-  const results = await runTogether(works, context.signal);
+  const results = await runTogether(layers, ([, layer], signal) => pushLayer({ ...context, signal }, layer), {
+    signal: context.signal,
+    atOnce: AT_ONCE,
+  });
   const byKey = new Map(layers.map(([key], i) => [key, results[i]!]));
   // One entry of a list need not have what another one with the same bytes has.
   return keys.map((key, i) => {

@@ -212,7 +212,7 @@ async function uploadNew(
       });
     },
   ];
-  const [uploaded] = await runTogether(work, given);
+  const [uploaded] = await runTogether(work, (one, signal) => one(signal), { signal: given });
   onEvent?.({ type: 'layer', diffId, status: 'pushed' });
   return uploaded!;
 }

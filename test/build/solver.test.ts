@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { BuildEvent } from '../../src/build/events.ts';
-import { Gate, SharedSteps } from '../../src/build/shared-steps.ts';
+import { SharedSteps } from '../../src/build/shared-steps.ts';
 import { BuildLab, type BuildRun, whyNoRun } from './lab.ts';
 
 /** 'start NAME' and 'done NAME' in the order in which they were told. */
@@ -173,27 +173,6 @@ describe('many stages and steps', () => {
 });
 
 describe('the parts of the solver', () => {
-  it('a gate lets in so many at once, and in order', async () => {
-    const gate = new Gate(2);
-    let inside = 0;
-    let most = 0;
-    const seen: number[] = [];
-    await Promise.all(
-      Array.from({ length: 10 }, (_, i) =>
-        gate
-          .pass(async () => {
-            seen.push(i);
-            most = Math.max(most, ++inside);
-            await new Promise((resolve) => setTimeout(resolve, 2));
-            inside--;
-            if (i === 3) throw new Error('one fails');
-          })
-          .catch(() => {}),
-      ),
-    );
-    assert.equal(most, 2);
-    assert.deepEqual(seen, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  });
   it('a shared step is done by who asks first, and its failure is everybody’s', async () => {
     const steps = new SharedSteps();
     let done = 0;
