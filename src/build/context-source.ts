@@ -1,7 +1,8 @@
 import { IgnoreMatcher } from '../formats/dockerfile/ignore.ts';
 import type { Store } from '../store/store.ts';
-import { emptyContext, openContext } from './context.ts';
+import { openContext } from './context.ts';
 import { type CopyOrigin, contextOrigin, plainOrigin } from './copy-origin.ts';
+import { plainDirectory } from './plain-source.ts';
 import type { SourceNode } from './source.ts';
 
 /** Where a build takes the files of one context from. */
@@ -11,7 +12,7 @@ export interface ContextSource {
 }
 
 export const EMPTY_CONTEXT: ContextSource = {
-  open: () => plainOrigin(emptyContext(), 'the build context, which is empty'),
+  open: () => plainOrigin(plainDirectory(), 'the build context, which is empty'),
 };
 
 /** A directory of the user's: what is read of it is remembered between builds. Throws `BAD_PATTERN`. */

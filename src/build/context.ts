@@ -21,7 +21,6 @@ type HostPath = string | Buffer;
 
 const NO_CHILDREN: ReadonlyMap<ByteString, SourceNode> = new Map();
 const SECOND: bigint = 1_000_000_000n;
-const NOTHING: Time = { sec: 0, nsec: 0 };
 
 /**
  * A directory on this machine as the source of COPY. Read when asked for, each directory once; files that the ignore
@@ -168,27 +167,6 @@ export class ContextNode implements SourceNode {
     if (match?.itself && (child.type !== 'directory' || child.children().size === 0)) return undefined;
     return child;
   }
-}
-
-/** Contexts that hold nothing: a Dockerfile from standard input. */
-export function emptyContext(): SourceNode {
-  return {
-    type: 'directory',
-    mode: 0o755,
-    uid: 0,
-    gid: 0,
-    mtime: NOTHING,
-    size: 0,
-    linkname: '',
-    devmajor: 0,
-    devminor: 0,
-    identity: undefined,
-    xattrs: () => undefined,
-    children: () => NO_CHILDREN,
-    open: () => {
-      throw new Error('not a file');
-    },
-  };
 }
 
 function typeOf(mode: number): SourceNode['type'] | undefined {

@@ -3,9 +3,10 @@ import type { Digest } from '../core/digest.ts';
 import type { IgnoreMatcher } from '../formats/dockerfile/ignore.ts';
 import type { Store } from '../store/store.ts';
 import { stepKey } from './cache.ts';
-import { ContextNode, emptyContext, openContext } from './context.ts';
+import { ContextNode, openContext } from './context.ts';
 import type { ImageFiles } from './image-source.ts';
 import { type FileTexts, fileTextReader, fingerprintContext } from './inputs.ts';
+import { plainDirectory } from './plain-source.ts';
 import type { Selected } from './select.ts';
 import type { SourceNode } from './source.ts';
 import { InputMemo, StatCache } from './stat-cache.ts';
@@ -42,7 +43,7 @@ export function contextOrigin(
   ignorePatterns: readonly string[],
   name = 'the build context',
 ): CopyOrigin {
-  if (directory === undefined) return plainOrigin(emptyContext(), 'the build context, which is empty');
+  if (directory === undefined) return plainOrigin(plainDirectory(), 'the build context, which is empty');
   const scanned = Date.now();
   const place = realpathSync(directory);
   const cache = new StatCache(store, stepKey(['context', place]), scanned);

@@ -16,10 +16,10 @@ import type { ImageFiles } from './image-source.ts';
 import { digestInputs, type FileTexts } from './inputs.ts';
 import { resolveOwner } from './owner.ts';
 import { type Owner, Placement } from './place.ts';
+import { bytesFile } from './plain-source.ts';
 import type { Materials } from './provenance.ts';
 import type { RemoteRights } from './remote-secrets.ts';
 import { type Selected, selectParents, selectSources } from './select.ts';
-import type { SourceNode } from './source.ts';
 import { diffIds, runConfig, type StageState } from './state.ts';
 import { ChunkWriter, finishTar, writeMembers } from './stream.ts';
 import { type Archive, openArchive, writeArchive } from './unpack.ts';
@@ -271,29 +271,6 @@ function severalFiles(name: string, dest: ByteString): ImagoError {
 
 /** A heredoc as a file. Its time is the epoch: the same Dockerfile gives the same layer. */
 function inlineFile(name: string, content: string): Selected {
-  const bytes = Buffer.from(content);
-  const node: SourceNode = {
-    type: 'file',
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    mtime: { sec: 0, nsec: 0 },
-    size: bytes.length,
-    linkname: '',
-    devmajor: 0,
-    devminor: 0,
-    identity: undefined,
-    xattrs: () => undefined,
-    children: () => new Map(),
-    open: () => ({
-      read: (buffer, offset, length, position) => {
-        const part = bytes.subarray(position, position + length);
-        buffer.set(part, offset);
-        return part.length;
-      },
-      xattrs: () => undefined,
-      close: () => {},
-    }),
-  };
+  const node = bytesFile(Buffer.from(content), 0o644);
   return { name: byteString(name.slice(name.lastIndexOf('/') + 1)), node, below: [] };
 }

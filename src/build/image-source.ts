@@ -68,15 +68,17 @@ export interface LayerTars {
   tar(layer: number): number;
 }
 
-/** A tree of tar members as the source of COPY. */
+/** A tree of tar members as the source of COPY. Without `owners` all belongs to 0:0. */
 export class TreeSource implements SourceNode {
   readonly #files: LayerTars;
   readonly #node: TreeNode;
+  readonly #options: { owners: boolean };
   #children: Map<ByteString, SourceNode> | undefined;
 
-  constructor(files: LayerTars, node: TreeNode) {
+  constructor(files: LayerTars, node: TreeNode, options = { owners: true }) {
     this.#files = files;
     this.#node = node;
+    this.#options = options;
   }
 
   get type(): SourceNode['type'] {
@@ -86,10 +88,10 @@ export class TreeSource implements SourceNode {
     return this.#node.mode;
   }
   get uid(): number {
-    return this.#node.uid;
+    return this.#options.owners ? this.#node.uid : 0;
   }
   get gid(): number {
-    return this.#node.gid;
+    return this.#options.owners ? this.#node.gid : 0;
   }
   get mtime(): SourceNode['mtime'] {
     return this.#node.mtime;
@@ -117,7 +119,7 @@ export class TreeSource implements SourceNode {
   children(): ReadonlyMap<ByteString, SourceNode> {
     if (this.#children === undefined) {
       const sorted = [...(this.#node.children ?? [])].sort(([a], [b]) => compareByteStrings(a, b));
-      this.#children = new Map(sorted.map(([name, node]) => [name, new TreeSource(this.#files, node)]));
+      this.#children = new Map(sorted.map(([name, node]) => [name, new TreeSource(this.#files, node, this.#options)]));
     }
     return this.#children;
   }

@@ -11,11 +11,12 @@ import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { writeAll } from '../system/atomic.ts';
 import { stepKey } from './cache.ts';
+import { plainFile } from './plain-source.ts';
 import { showRemote, UrlClient } from './remote-http.ts';
 import type { RemoteRights } from './remote-secrets.ts';
 import type { UrlSource } from './remote-url.ts';
 import type { Selected } from './select.ts';
-import type { SourceNode } from './source.ts';
+import type { FileReader, SourceNode } from './source.ts';
 
 /** Of a file from the network, as BuildKit gives it. */
 const MODE = 0o600;
@@ -212,23 +213,11 @@ function brokenDownload(url: URL, cause: unknown): ImagoError {
 }
 
 function spoolNode(fd: number, mtime: number): SourceNode {
-  return {
-    type: 'file',
+  const read: FileReader['read'] = (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position);
+  return plainFile({
     mode: MODE,
-    uid: 0,
-    gid: 0,
     mtime: { sec: mtime, nsec: 0 },
     size: fstatSync(fd).size,
-    linkname: '',
-    devmajor: 0,
-    devminor: 0,
-    identity: undefined,
-    xattrs: () => undefined,
-    children: () => new Map(),
-    open: () => ({
-      read: (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position),
-      xattrs: () => undefined,
-      close: () => {},
-    }),
-  };
+    open: () => ({ read, close: () => {} }),
+  });
 }

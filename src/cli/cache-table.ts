@@ -1,7 +1,16 @@
 import { formatAge } from '../core/durations.ts';
 import { formatSize } from '../core/sizes.ts';
 import type { CacheEntry } from '../engine/build-cache-usage.ts';
+import type { OptionSpec } from './command.ts';
 import type { ListFormat, Row } from './format.ts';
+
+export const CACHE_FILTER: OptionSpec = {
+  type: 'string',
+  multiple: true,
+  value: 'filter',
+  help: 'Only these: until=24h, id=, type=, description~=, inuse, mutable, shared, private',
+  complete: 'none',
+};
 
 /** As docker buildx lists its cache (commands/diskusage.go, v0.25). */
 export const CACHE_LIST: ListFormat = {

@@ -1,7 +1,8 @@
 import { closeSync, createWriteStream, openSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
+import { type PlainFile, plainDirectory, plainFile } from '../build/plain-source.ts';
 import type { RemoteRights } from '../build/remote-secrets.ts';
-import type { FileReader, SourceNode } from '../build/source.ts';
+import type { SourceNode } from '../build/source.ts';
 import type { ByteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
@@ -106,29 +107,12 @@ async function openUrl(
 
 /** A directory with one file, which is what arrived. */
 export function fileNode(name: ByteString, { path, size }: Arrived): SourceNode {
-  const common = {
-    uid: 0,
-    gid: 0,
-    linkname: '',
-    devmajor: 0,
-    devminor: 0,
-    identity: undefined,
-    xattrs: () => undefined,
-  };
-  const mtime = { sec: 0, nsec: 0 };
-  const open = (): FileReader => {
+  const open: PlainFile['open'] = () => {
     const fd = openSync(path, 'r');
     return {
       read: (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position),
-      xattrs: () => undefined,
       close: () => closeSync(fd),
     };
   };
-  const none = new Map<ByteString, SourceNode>();
-  const file: SourceNode = { ...common, type: 'file', mode: 0o600, mtime, size, children: () => none, open };
-  const children = new Map([[name, file]]);
-  const refuse = (): never => {
-    throw new Error('not a file');
-  };
-  return { ...common, type: 'directory', mode: 0o755, mtime, size: 0, children: () => children, open: refuse };
+  return plainDirectory(new Map([[name, plainFile({ mode: 0o600, mtime: { sec: 0, nsec: 0 }, size, open })]]));
 }

@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { ArchiveSink } from '../archive/write-tar.ts';
 import type { ImageFiles } from '../build/image-source.ts';
 import type { Member } from '../build/place.ts';
-import type { SourceNode } from '../build/source.ts';
+import { bytesFile } from '../build/plain-source.ts';
 import { ChunkWriter, finishTar, writeMembers } from '../build/stream.ts';
 import { type ByteString, displayName } from '../core/bytes.ts';
 import type { Time } from '../core/time.ts';
@@ -78,7 +78,7 @@ function* membersOf({ directory, files, extra }: FileResult, { epoch }: FileOpti
   yield* below(directory, files.tree);
   for (const { name, bytes } of extra) {
     const path = directory === '' ? name : `${directory}/${name}`;
-    yield { ...blank(path, 'file', 0o644, now), size: bytes.length, source: bytesNode(bytes, now) };
+    yield { ...blank(path, 'file', 0o644, now), size: bytes.length, source: bytesFile(bytes, 0o644, now) };
   }
 }
 
@@ -95,26 +95,6 @@ function blank(path: ByteString, type: 'file' | 'directory', mode: number, mtime
     devmajor: 0,
     devminor: 0,
     xattrs: undefined,
-  };
-}
-
-function bytesNode(bytes: Uint8Array, mtime: Time): SourceNode {
-  const { path: _, ...rest } = blank('', 'file', 0o644, mtime);
-  return {
-    ...rest,
-    size: bytes.length,
-    identity: undefined,
-    xattrs: () => undefined,
-    children: () => new Map(),
-    open: () => ({
-      read: (buffer, offset, length, position) => {
-        const piece = bytes.subarray(position, position + length);
-        buffer.set(piece, offset);
-        return piece.length;
-      },
-      xattrs: () => undefined,
-      close: () => {},
-    }),
   };
 }
 

@@ -3,7 +3,7 @@ import { ImagoError } from '../../core/errors.ts';
 import { formatSize } from '../../core/sizes.ts';
 import { parseCacheFilters } from '../../engine/build-cache-filter.ts';
 import { listCacheEntries } from '../../engine/build-cache-usage.ts';
-import { CACHE_LIST, cacheRow, printSummary } from '../cache-table.ts';
+import { CACHE_FILTER, CACHE_LIST, cacheRow, printSummary } from '../cache-table.ts';
 import type { Command } from '../command.ts';
 import { printRows } from '../format.ts';
 
@@ -12,13 +12,7 @@ export const command: Command = {
   summary: 'Show what the build cache keeps',
   usage: '[OPTIONS]',
   options: {
-    filter: {
-      type: 'string',
-      multiple: true,
-      value: 'filter',
-      help: 'Only these: until=24h, id=, type=, description~=, inuse, mutable, shared, private',
-      complete: 'none',
-    },
+    filter: CACHE_FILTER,
     format: { type: 'string', help: "Print as 'table', 'table TEMPLATE', 'json' or by a Go template" },
     verbose: { type: 'boolean', help: 'Show all that is known of each' },
   },

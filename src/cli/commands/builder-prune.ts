@@ -1,7 +1,7 @@
 import { ImagoError } from '../../core/errors.ts';
 import { formatSize } from '../../core/sizes.ts';
 import { pruneCache } from '../../engine/build-cache-prune.ts';
-import { CACHE_LIST, cacheRow } from '../cache-table.ts';
+import { CACHE_FILTER, CACHE_LIST, cacheRow } from '../cache-table.ts';
 import type { Command } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { printRows } from '../format.ts';
@@ -13,13 +13,7 @@ export const command: Command = {
   description: 'Results whose layers images have stay without --all. What a running build holds stays.',
   options: {
     all: { type: 'boolean', short: 'a', help: 'Remove all of it, not only what no image has' },
-    filter: {
-      type: 'string',
-      multiple: true,
-      value: 'filter',
-      help: 'Only these: until=24h, id=, type=, description~=, inuse, mutable, shared, private',
-      complete: 'none',
-    },
+    filter: CACHE_FILTER,
     force: { type: 'boolean', short: 'f', help: 'Do not ask' },
     'keep-storage': { type: 'string', value: 'size', help: 'As --reserved-space', complete: 'none', hidden: true },
     'max-used-space': {
