@@ -22,16 +22,17 @@ import {
   makeNodeAt,
   makeSymlinkAt,
   openDirectoryAt,
+  pathAt,
   setModeAt,
   setModeOf,
   setOwnerAt,
   setTimesAt,
   setTimesOf,
-  setXattrOf,
+  setXattrsAt,
+  setXattrsOf,
 } from '../system/at.ts';
 import { SystemError } from '../system/call.ts';
 import { closeFd } from '../system/mount.ts';
-import { setXattr } from '../system/xattr.ts';
 import type { TreeNode } from '../tree/node.ts';
 import { sortedChildren } from '../tree/walk.ts';
 
@@ -188,7 +189,7 @@ class TreeWriter {
     }
     if (this.#privileged) setOwnerAt(directory, name, node.uid, node.gid);
     if (node.type !== 'symlink') setModeAt(directory, name, node.mode);
-    for (const [key, value] of node.xattrs ?? []) ifStorable(() => setXattr(pathAt(directory, name), key, value));
+    setXattrsAt(directory, name, node.xattrs ?? []);
     setTimesAt(directory, name, this.#time ?? node.mtime);
   }
 
@@ -196,7 +197,7 @@ class TreeWriter {
   #finish(fd: number, node: TreeNode): void {
     if (this.#privileged) fchownSync(fd, node.uid, node.gid);
     setModeOf(fd, node.mode);
-    for (const [key, value] of node.xattrs ?? []) ifStorable(() => setXattrOf(fd, key, value));
+    setXattrsOf(fd, node.xattrs ?? []);
     setTimesOf(fd, this.#time ?? node.mtime);
   }
 }
@@ -219,19 +220,6 @@ function removeAt(directory: number, name: ByteString): void {
   else unlinkSync(path);
 }
 
-function pathAt(directory: number, name: ByteString): Buffer {
-  return Buffer.concat([Buffer.from(`/proc/thread-self/fd/${directory}/`), Buffer.from(name, 'latin1')]);
-}
-
 function isRefused(error: unknown): boolean {
   return error instanceof SystemError && (error.code === 'EPERM' || error.code === 'EACCES');
-}
-
-/** What the file system has no place for, or the caller no right to, is left out. */
-function ifStorable(set: () => void): void {
-  try {
-    set();
-  } catch (error) {
-    if (!(error instanceof SystemError && (error.code === 'ENOTSUP' || error.code === 'EPERM'))) throw error;
-  }
 }

@@ -15,10 +15,10 @@ import {
   setTimesAt,
   setTimesOf,
   setXattrOf,
+  setXattrsAt,
+  setXattrsOf,
 } from '../system/at.ts';
-import { SystemError } from '../system/call.ts';
 import { closeFd } from '../system/mount.ts';
-import { setXattr } from '../system/xattr.ts';
 import type { TreeNode } from '../tree/node.ts';
 import { sortedChildren } from '../tree/walk.ts';
 
@@ -82,7 +82,7 @@ class Unpacker {
         }
       }
     }
-    for (const [name, value] of xattrsOf(node)) setIfStorable(() => setXattrOf(fd, name, value));
+    setXattrsOf(fd, xattrsOf(node));
     if (node.opaque) setXattrOf(fd, OVERLAY_OPAQUE, YES);
     if (listed) setXattrOf(fd, OVERLAY_ORIGIN, NOTHING);
     fchownSync(fd, node.uid, node.gid);
@@ -120,7 +120,7 @@ class Unpacker {
       // Writing and changing the owner both clear setuid, so the mode comes last; the umask took some of it, too.
       if (node.uid !== 0 || node.gid !== 0) fchownSync(fd, node.uid, node.gid);
       setModeOf(fd, node.mode);
-      for (const [key, value] of xattrsOf(node)) setIfStorable(() => setXattrOf(fd, key, value));
+      setXattrsOf(fd, xattrsOf(node));
       setTimesOf(fd, node.mtime);
     } finally {
       closeFd(fd);
@@ -154,8 +154,7 @@ function writeSpecial(directory: number, name: ByteString, node: TreeNode): void
   }
   setOwnerAt(directory, name, node.uid, node.gid);
   if (node.type !== 'symlink') setModeAt(directory, name, node.mode);
-  const path = Buffer.concat([Buffer.from(`/proc/thread-self/fd/${directory}/`), Buffer.from(name, 'latin1')]);
-  for (const [key, value] of xattrsOf(node)) setIfStorable(() => setXattr(path, key, value));
+  setXattrsAt(directory, name, xattrsOf(node));
   setTimesAt(directory, name, node.mtime);
 }
 
@@ -163,15 +162,6 @@ function writeSpecial(directory: number, name: ByteString, node: TreeNode): void
 function xattrsOf(node: TreeNode): Iterable<[ByteString, Uint8Array]> {
   if (node.entry === undefined || node.xattrs === undefined) return [];
   return layerXattrs({ ...node.entry, xattrs: node.xattrs }, () => {}) ?? [];
-}
-
-/** What the file system has no place for is left out, as every engine does. */
-function setIfStorable(set: () => void): void {
-  try {
-    set();
-  } catch (error) {
-    if (!(error instanceof SystemError && (error.code === 'ENOTSUP' || error.code === 'EPERM'))) throw error;
-  }
 }
 
 function tooDeep(path: ByteString): ImagoError {

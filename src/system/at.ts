@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import { type ByteString, bytesOf } from '../core/bytes.ts';
 import type { Time } from '../core/time.ts';
-import { bindCall, cPath } from './call.ts';
+import { bindCall, cPath, SystemError } from './call.ts';
 import { makedev } from './files.ts';
+import { setXattr } from './xattr.ts';
 
 /**
  * Calls relative to an open directory, for trees whose names come from an image: no path is resolved, so no symlink
@@ -117,4 +118,27 @@ export function setXattrOf(fd: number, name: ByteString, value: Uint8Array): voi
 /** syncfs(2): all that was written to the file system that `fd` is on is durable when it returns. */
 export function syncFileSystem(fd: number): void {
   syncfsCall(undefined, fd);
+}
+
+/** What the file system has no place for, or the caller no right to, is left out, as every engine does. */
+export function setXattrsOf(fd: number, xattrs: Iterable<[ByteString, Uint8Array]>): void {
+  for (const [key, value] of xattrs) ifStorable(() => setXattrOf(fd, key, value));
+}
+
+/** As `setXattrsOf`, of what cannot be opened: a link, a device. */
+export function setXattrsAt(directory: number, name: ByteString, xattrs: Iterable<[ByteString, Uint8Array]>): void {
+  for (const [key, value] of xattrs) ifStorable(() => setXattr(pathAt(directory, name), key, value));
+}
+
+function ifStorable(set: () => void): void {
+  try {
+    set();
+  } catch (error) {
+    if (!(error instanceof SystemError && (error.code === 'ENOTSUP' || error.code === 'EPERM'))) throw error;
+  }
+}
+
+/** For calls that take a path alone. No symlink is followed but a last one, where the call follows it. */
+export function pathAt(directory: number, name: ByteString): Buffer {
+  return Buffer.concat([Buffer.from(`/proc/thread-self/fd/${directory}/`), Buffer.from(bytesOf(name))]);
 }
