@@ -150,7 +150,7 @@ const PROXIES = new Set(['http_proxy', 'https_proxy', 'ftp_proxy', 'no_proxy', '
  * Proxies given by --build-arg are in every RUN's environment, in both spellings, without an ARG; then they are
  * neither in the cache's key nor in the history.
  */
-export function proxyEnvironment(buildArgs: ReadonlyMap<string, string>): [string, string][] {
+function proxyEnvironment(buildArgs: ReadonlyMap<string, string>): [string, string][] {
   const out = new Map<string, string>();
   for (const [name, value] of buildArgs) {
     if (!PROXIES.has(name.toLowerCase())) continue;
@@ -158,6 +158,23 @@ export function proxyEnvironment(buildArgs: ReadonlyMap<string, string>): [strin
     out.set(name.toLowerCase(), value);
   }
   return [...out];
+}
+
+/**
+ * What a RUN finds in its environment: `env` is in its key, `proxies` of `--build-arg` are not. A proxy that an ARG
+ * declares is an ordinary variable.
+ */
+export function runVariables(
+  state: StageState,
+  buildArgs: ReadonlyMap<string, string>,
+): Record<'env' | 'proxies', [string, string][]> {
+  const declared = new Set(state.args);
+  // Set by ENV, so that it is the image's own.
+  const own = (key: string): boolean => (runConfig(state).Env ?? []).some((entry) => entry.startsWith(`${key}=`));
+  return {
+    env: [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || own(key)),
+    proxies: proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key)),
+  };
 }
 
 export function isProxy(name: string): boolean {

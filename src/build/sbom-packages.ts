@@ -4,43 +4,17 @@ import { isImagoError } from '../core/errors.ts';
 import { formatPurl } from '../oci/purl.ts';
 import { lookup, resolvePath } from '../tree/lookup.ts';
 import type { TreeNode } from '../tree/node.ts';
-import { sortedChildren, walkTree } from '../tree/walk.ts';
+import { sortedChildren } from '../tree/walk.ts';
 import type { ImageFiles } from './image-source.ts';
+import { type Found, LARGEST_DOCUMENT, MOST_PACKAGES, readText, stanzas } from './sbom-found.ts';
+import { languagePackages } from './sbom-language.ts';
 import { readRpmDatabase } from './sbom-rpm.ts';
-import { readSource } from './source.ts';
-
-/** A package that an image has, by its own package manager's word. */
-export interface FoundPackage {
-  name: string;
-  version: string;
-  purl: string;
-  /** As the package says it: an SPDX expression, or any words; a list of those that all hold. */
-  license?: string | readonly string[];
-  /** Who made it. */
-  supplier?: string;
-  homepage?: string;
-  /** What it was built from, where that has another name. */
-  source?: string;
-  /** The file that told, 'a/b', and its kind in a few words. */
-  origin: ByteString;
-  kind: string;
-}
-
-export interface Found {
-  packages: FoundPackage[];
-  /** What could not be read, in words. */
-  unread: string[];
-}
 
 /** PURL's namespace and `distro`, from os-release(5). */
 export interface Distribution {
   id: string;
   version: string;
 }
-
-const LARGEST_FILE = 64 * 2 ** 20;
-const LARGEST_DOCUMENT = 4 * 2 ** 20;
-const MOST_PACKAGES = 100_000;
 
 /** Sorted by PURL. What is damaged is told in `unread`, never thrown: an image need not be in order. */
 export async function findPackages(files: ImageFiles): Promise<Found> {
@@ -60,17 +34,6 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** The text of a file, links followed within the image; undefined where there is none, or where it is too large. */
-function readText(files: ImageFiles, path: ByteString, largest: number = LARGEST_FILE): string | undefined {
-  const node = lookup(files.tree, path, { links: 'all' });
-  return node === undefined ? undefined : textOf(files, node, largest);
-}
-
-function textOf(files: ImageFiles, node: TreeNode, largest: number): string | undefined {
-  if (node.type !== 'file' || node.size > largest) return undefined;
-  return readSource(files.node(node)).toString('utf8');
-}
-
 export function readDistribution(files: ImageFiles): Distribution {
   const text =
     readText(files, 'etc/os-release', LARGEST_DOCUMENT) ??
@@ -86,26 +49,6 @@ export function readDistribution(files: ImageFiles): Distribution {
 function distroOf({ id, version }: Distribution): string | undefined {
   if (id === '') return undefined;
   return version === '' ? id : `${id}-${version}`;
-}
-
-/** Stanzas of RFC 822 fields, as dpkg and Python write them; names in lower case, the lines after the first joined. */
-function* stanzas(text: string): Generator<Map<string, string>> {
-  let fields = new Map<string, string>();
-  let last = '';
-  for (const line of text.split('\n')) {
-    if (line.trim() === '') {
-      if (fields.size > 0) yield fields;
-      fields = new Map();
-      last = '';
-    } else if (/^[ \t]/.test(line)) fields.set(last, `${fields.get(last) ?? ''}\n${line.trim()}`);
-    else {
-      const colon = line.indexOf(':');
-      if (colon <= 0) continue;
-      last = line.slice(0, colon).toLowerCase();
-      if (!fields.has(last)) fields.set(last, line.slice(colon + 1).trim());
-    }
-  }
-  if (fields.size > 0) yield fields;
 }
 
 /** dpkg's status, and the pieces of it that distroless images have. */
@@ -247,77 +190,4 @@ async function rpmPackages(files: ImageFiles, distribution: Distribution, found:
       found.unread.push(`${displayName(origin)}: ${error.message}`);
     }
   }
-}
-
-/** npm's package.json in a node_modules, and METADATA and PKG-INFO of Python's installers. */
-function languagePackages(files: ImageFiles, found: Found): void {
-  walkTree(files.tree, (path, node) => {
-    if (found.packages.length > MOST_PACKAGES) return false;
-    if (node.type !== 'file') return true;
-    const item = /(?:^|\/)node_modules\/(?:@[^/]+\/)?[^/@.][^/]*\/package\.json$/.test(path)
-      ? npmPackage(files, node, path)
-      : /\.(?:dist|egg)-info\/(?:METADATA|PKG-INFO)$|\.egg-info$/.test(path)
-        ? pythonPackage(files, node, path)
-        : undefined;
-    if (item !== undefined) found.packages.push(item);
-    return true;
-  });
-}
-
-function npmPackage(files: ImageFiles, node: TreeNode, origin: ByteString): FoundPackage | undefined {
-  let value: Record<string, unknown>;
-  try {
-    value = JSON.parse(textOf(files, node, LARGEST_DOCUMENT) ?? '') as Record<string, unknown>;
-  } catch {
-    return undefined;
-  }
-  const { name, version, license, licenses, homepage } = value ?? {};
-  if (typeof name !== 'string' || typeof version !== 'string' || name === '' || version === '') return undefined;
-  const slash = name.startsWith('@') ? name.indexOf('/') : -1;
-  return {
-    name,
-    version,
-    purl: formatPurl({
-      type: 'npm',
-      namespace: slash < 0 ? undefined : name.slice(0, slash),
-      name: name.slice(slash + 1),
-      version,
-    }),
-    license: npmLicense(license ?? licenses),
-    homepage: typeof homepage === 'string' ? homepage : undefined,
-    origin,
-    kind: 'package.json',
-  };
-}
-
-/** Old packages have an object, or a list of them. */
-function npmLicense(value: unknown): string | undefined {
-  if (typeof value === 'string') return value;
-  const types = (Array.isArray(value) ? value : [value]).map(
-    (item) => (item as { type?: unknown } | null | undefined)?.type,
-  );
-  const words = types.filter((type): type is string => typeof type === 'string' && type !== '');
-  return words.length === 0 ? undefined : words.join(' OR ');
-}
-
-function pythonPackage(files: ImageFiles, node: TreeNode, origin: ByteString): FoundPackage | undefined {
-  const text = textOf(files, node, LARGEST_DOCUMENT);
-  const fields = text === undefined ? undefined : stanzas(text).next().value;
-  const [name, version] = [fields?.get('name'), fields?.get('version')];
-  if (fields === undefined || name === undefined || version === undefined) return undefined;
-  const license = fields.get('license-expression') ?? fields.get('license');
-  return {
-    name,
-    version,
-    purl: formatPurl({ type: 'pypi', name: name.toLowerCase().replaceAll('_', '-'), version }),
-    // Some have the whole text of their licence there.
-    license:
-      license === undefined || license.includes('\n') || license.length > 200 || license === 'UNKNOWN'
-        ? undefined
-        : license,
-    supplier: fields.get('author'),
-    homepage: fields.get('home-page'),
-    origin,
-    kind: 'Python metadata',
-  };
 }

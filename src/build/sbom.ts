@@ -7,8 +7,9 @@ import type { Store } from '../store/store.ts';
 import { imagoVersion } from '../system/version.ts';
 import { lookup } from '../tree/lookup.ts';
 import { ImageFiles } from './image-source.ts';
+import type { FoundPackage } from './sbom-found.ts';
 import { licenseExpression } from './sbom-licenses.ts';
-import { type FoundPackage, findPackages, readDistribution } from './sbom-packages.ts';
+import { findPackages, readDistribution } from './sbom-packages.ts';
 
 const NOT_KNOWN = 'NOASSERTION';
 const PIECE = 1 << 20;

@@ -23,7 +23,7 @@ import { ImageFiles } from './image-source.ts';
 import { RunMounts } from './mounts.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
-import { executeRun, isProxy, prepareRun, proxyEnvironment, runHistory, runKey } from './run.ts';
+import { executeRun, prepareRun, runHistory, runKey, runVariables } from './run.ts';
 import type { SharedSteps } from './shared-steps.ts';
 import type { SolveOptions } from './solve.ts';
 import {
@@ -31,15 +31,12 @@ import {
   diffIds,
   expandIn,
   historyEntry,
-  parseEnv,
   runConfig,
   type StageState,
   settleLabels,
+  startState,
 } from './state.ts';
 import { executeWorkdir } from './workdir.ts';
-
-/** containerd's and runc's, for images that set none. */
-const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** What the plans of one build have in common. */
 export interface Common {
@@ -156,13 +153,7 @@ export class Solver implements Disposable {
   }
 
   #start(draft: ImageDraft, age?: string): StageState {
-    const created = this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time);
-    const { Env, ...config } = draft.config.config ?? {};
-    const own = Env ?? [];
-    // As BuildKit: what a stage adds to PATH is added to something.
-    const all = own.some((entry) => entry.startsWith('PATH=')) ? own : [...own, `PATH=${DEFAULT_PATH}`];
-    const dated = { ...draft, config: { ...draft.config, created, config: { ...config, Env: all } } };
-    return { draft: dated, env: new Map(parseEnv(all)), args: [], created, cmdSet: false };
+    return startState(draft, this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time));
   }
 
   async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
@@ -242,10 +233,7 @@ export class Solver implements Disposable {
     const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
     const flags = instruction.mounts;
     const mounts = await RunMounts.prepare({ flags, origins, state, expand, open, context: this.#layers(state) });
-    const declared = new Set(state.args);
-    // A proxy that an ARG declares is an ordinary variable.
-    const proxies = proxyEnvironment(buildArgs).filter(([key]) => !declared.has(key) && !state.env.has(key));
-    const env = [...state.env].filter(([key]) => !isProxy(key) || declared.has(key) || isOwn(state, key));
+    const { env, proxies } = runVariables(state, buildArgs);
     const { User, WorkingDir } = runConfig(state);
     const more = runKey(insecure, runSettings, mounts);
     const platform = formatPlatform(state.draft.config);
@@ -387,9 +375,4 @@ function originNumber(origin: CopyOrigin): unknown {
   const known = originNumbers.get(origin) ?? ++origins;
   originNumbers.set(origin, known);
   return known;
-}
-
-/** Set by ENV, so that it is the image's own. */
-function isOwn(state: StageState, key: string): boolean {
-  return (runConfig(state).Env ?? []).some((entry) => entry.startsWith(`${key}=`));
 }

@@ -36,6 +36,19 @@ interface LabelList {
   readonly older: LabelList | undefined;
 }
 
+/** containerd's and runc's, for images that set none. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** What a stage starts from; `created` is the time of its newest layer. */
+export function startState(draft: ImageDraft, created: string): StageState {
+  const { Env, ...config } = draft.config.config ?? {};
+  const own = Env ?? [];
+  // As BuildKit: what a stage adds to PATH is added to something.
+  const all = own.some((entry) => entry.startsWith('PATH=')) ? own : [...own, `PATH=${DEFAULT_PATH}`];
+  const dated = { ...draft, config: { ...draft.config, created, config: { ...config, Env: all } } };
+  return { draft: dated, env: new Map(parseEnv(all)), args: [], created, cmdSet: false };
+}
+
 export function runConfig(state: StageState): RunConfig {
   return state.draft.config.config ?? {};
 }
