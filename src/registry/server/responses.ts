@@ -73,16 +73,13 @@ async function sendOpenFile(
   stream: AsyncIterable<Uint8Array> | ByteStream,
 ): Promise<number | undefined> {
   if (!('file' in stream) || stream.file === undefined) return undefined;
-  const { file } = stream;
-  let sent: number | undefined;
+  let untouched = false;
   try {
-    sent = await sendFile(exchange, file);
+    const sent = await sendFile(exchange, stream.file);
+    untouched = sent === undefined;
     return sent;
-  } catch (error) {
-    sent = 0;
-    throw error;
   } finally {
-    if (sent !== undefined) await stream.return();
+    if (!untouched) await stream.return();
   }
 }
 
