@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { ImagoError } from '../../src/core/errors.ts';
 import { pullImage } from '../../src/engine/pull.ts';
 import { prune } from '../../src/store/prune.ts';
 import type { Store } from '../../src/store/store.ts';
+import { tryLockIfThere } from '../../src/system/lock.ts';
 import {
   describe as describeImage,
   json,
@@ -63,9 +65,23 @@ async function refuses(code: string, says: RegExp): Promise<void> {
   assert.equal(error.code, code, error.message);
   assert.match(error.message, says);
   assertForPeople(error.message);
-  // The network may be to blame: what is here by then is good, and garbage.
-  if (code === 'DOWNLOAD_BROKEN') await prune(store);
+  // The network may be to blame: what is here by then is good, and garbage. What came of the other layer is kept for
+  // the next pull, as much as there was by then.
+  if (code === 'DOWNLOAD_BROKEN') {
+    await prune(store);
+    for (const path of listPartials()) {
+      const lock = tryLockIfThere(path, 'exclusive');
+      assert.ok(typeof lock === 'object', `${path} is ${lock as string}`);
+      lock.release();
+      rmSync(path, { recursive: true });
+    }
+  }
   assert.deepEqual(readState(store.root), before);
+}
+
+function listPartials(): string[] {
+  const ingest = join(store.root, 'ingest');
+  return readdirSync(ingest).flatMap((name) => (name.startsWith('partial-') ? [join(ingest, name)] : []));
 }
 
 const [LAYER, SMALL, CONFIG, MANIFEST] = [0, 1, 2, 3] as const;
