@@ -1,6 +1,5 @@
 /** The public library. Its names are under test (test/index.test.ts): what is added here is kept. */
 
-export { type ImageBuilder, image } from './build/definition.ts';
 export type {
   AddOptions,
   CopyOptions,
@@ -8,7 +7,8 @@ export type {
   ImageSource,
   MountOption,
   RunOptions,
-} from './build/definition-calls.ts';
+} from './build/definition/calls.ts';
+export { type ImageBuilder, image } from './build/definition/definition.ts';
 export { BuildError } from './build/errors.ts';
 export type { BuildEvent, OnBuildEvent } from './build/events.ts';
 export type { FailedStep, OnFailure } from './build/failure.ts';
@@ -17,16 +17,14 @@ export { type Digest, isDigest, parseDigest } from './core/digest.ts';
 export { type ErrorDetails, ImagoError, isImagoError } from './core/errors.ts';
 export type { BuildOptions, BuildResult } from './engine/build.ts';
 export type { DefinitionOptions } from './engine/build-definition.ts';
+export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
 export {
   type Annotation,
   type AttestOptions,
   type BuildOutput,
   parseAnnotation,
   parseOutput,
-} from './engine/build-output-options.ts';
-export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
-export type { PulledImage, PullOptions } from './engine/pull.ts';
-export type { PullEvent } from './engine/pull-events.ts';
+} from './exporter/output-options.ts';
 export { DockerfileError } from './formats/dockerfile/errors.ts';
 export { dumpIndex } from './formats/erofs/dump.ts';
 export { IndexBuilder, type LayerIndex } from './formats/erofs/index-builder.ts';
@@ -36,3 +34,5 @@ export { TarScanner } from './formats/tar/scan.ts';
 export { END_OF_ARCHIVE, encodeHeader } from './formats/tar/write.ts';
 export { familiarReference, formatReference, parseReference, type Reference } from './oci/reference.ts';
 export { Store, type StoreOptions } from './store/store.ts';
+export type { PulledImage, PullOptions } from './transfer/pull.ts';
+export type { PullEvent } from './transfer/pull-events.ts';

@@ -17,12 +17,14 @@ const RANKS: Record<string, number> = {
   archive: 5,
   runtime: 5,
   build: 6,
+  transfer: 6,
   container: 6,
   media: 6,
-  engine: 7,
-  dockerd: 8,
-  explorer: 8,
-  cli: 9,
+  exporter: 7,
+  engine: 8,
+  dockerd: 9,
+  explorer: 9,
+  cli: 10,
 };
 
 /** The rooms that run in a browser too. */

@@ -2,7 +2,7 @@ import { type ErrorDetails, ImagoError } from '../core/errors.ts';
 import type { LineRange } from '../formats/dockerfile/errors.ts';
 import { SubstitutionError } from '../formats/dockerfile/expand.ts';
 import type { Positioned, Word } from '../formats/dockerfile/position.ts';
-import { substitutionPlace } from './checks-variables.ts';
+import { substitutionPlace } from './checks/variables.ts';
 
 /** A step that failed, with where it stands in the Dockerfile and, of a RUN, the end of what it said. */
 export class BuildError extends ImagoError {

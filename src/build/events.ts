@@ -1,5 +1,5 @@
 import { isImagoError } from '../core/errors.ts';
-import type { CheckWarning } from './checks-report.ts';
+import type { CheckWarning } from './checks/report.ts';
 
 /** What a build tells while it runs. `step` numbers count from 1 in the order of starting. */
 export type BuildEvent =

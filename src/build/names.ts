@@ -3,7 +3,7 @@ import { parseHeredocWord, summarizeHeredoc } from '../formats/dockerfile/heredo
 import type { StageInstruction } from '../formats/dockerfile/instruction.ts';
 import { formatPlatform } from '../oci/platform.ts';
 import type { BuildPlan, PlannedStage } from './plan.ts';
-import { redactUrls } from './remote-url.ts';
+import { redactUrls } from './remote/url.ts';
 import type { StageState } from './state.ts';
 
 const COUNTED = new Set(['RUN', 'COPY', 'ADD', 'WORKDIR']);

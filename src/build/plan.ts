@@ -11,9 +11,9 @@ import type {
 import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
 import { findWord, type Positioned } from '../formats/dockerfile/position.ts';
 import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
-import { locateSubstitution } from './checks-variables.ts';
-import type { NamedContext, NamedContexts } from './context-names.ts';
-import { checkMount, checkRun } from './mounts-check.ts';
+import { locateSubstitution } from './checks/variables.ts';
+import type { NamedContext, NamedContexts } from './context/names.ts';
+import { checkMount, checkRun } from './mounts/check.ts';
 
 /** Where a stage starts from, or a COPY takes from. */
 export type Origin =

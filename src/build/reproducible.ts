@@ -12,8 +12,8 @@ import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { BuildCache, stepKey } from './cache.ts';
 import { INLINE_CACHE } from './cache-format.ts';
-import { ImageFiles } from './image-source.ts';
-import { ChunkWriter, finishTar } from './stream.ts';
+import { ImageFiles } from './context/image-source.ts';
+import { ChunkWriter, finishTar } from './copy/stream.ts';
 
 const NAME = 'SOURCE_DATE_EPOCH';
 const PIECE = 1 << 20;

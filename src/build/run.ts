@@ -8,7 +8,7 @@ import type { Lease } from '../store/lease.ts';
 import { BuildError } from './errors.ts';
 import type { StepProgress } from './events.ts';
 import { debugShell, type OnFailure } from './failure.ts';
-import type { RunMount, SecretVariable } from './mounts.ts';
+import type { RunMount, SecretVariable } from './mounts/mounts.ts';
 import { runConfig, type StageState, shellOf } from './state.ts';
 
 export type RunNetwork = 'host' | 'none';

@@ -6,13 +6,13 @@ import type { Platform } from '../oci/platform.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { type BuildCache, sweepCache } from './cache.ts';
-import type { ContextSource } from './context-source.ts';
+import type { ContextSource } from './context/context-source.ts';
 import type { BuildProgress } from './events.ts';
 import type { OnFailure } from './failure.ts';
 import { countSteps } from './names.ts';
 import type { BuildPlan } from './plan.ts';
 import type { Materials } from './provenance.ts';
-import type { ReadSecret } from './remote-secrets.ts';
+import type { ReadSecret } from './remote/secrets.ts';
 import type { Entitlement, RunNetwork, RunSettings, RunStep } from './run.ts';
 import { SharedSteps } from './shared-steps.ts';
 

@@ -1,12 +1,12 @@
 import { byteString } from '../core/bytes.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
 import { stepKey } from './cache.ts';
-import { type LayerContext, type LayerStep, timeText } from './copy.ts';
-import type { ImageFiles } from './image-source.ts';
-import { resolveOwner } from './owner.ts';
-import { Placement } from './place.ts';
+import type { ImageFiles } from './context/image-source.ts';
+import { type LayerContext, type LayerStep, timeText } from './copy/copy.ts';
+import { resolveOwner } from './copy/owner.ts';
+import { Placement } from './copy/place.ts';
+import { ChunkWriter, finishTar, writeMembers } from './copy/stream.ts';
 import { diffIds, runConfig, type StageState } from './state.ts';
-import { ChunkWriter, finishTar, writeMembers } from './stream.ts';
 
 /** The layer of the directories that WORKDIR has to make; none where it is there. They belong to USER. */
 export async function executeWorkdir(

@@ -1,4 +1,4 @@
-import type { CheckWarning } from '../build/checks-report.ts';
+import type { CheckWarning } from '../build/checks/report.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { BuildOptions } from '../engine/build.ts';
 import { type CheckRun, checkBuild } from '../engine/build-checks.ts';

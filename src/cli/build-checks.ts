@@ -1,4 +1,4 @@
-import type { CheckWarning } from '../build/checks-report.ts';
+import type { CheckWarning } from '../build/checks/report.ts';
 import { formatCheck } from '../engine/build-checks.ts';
 import type { DockerfileSource } from '../engine/build-context.ts';
 import { printSource } from './build-error.ts';

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
 import type { BuildOptions, BuildResult } from '../engine/build.ts';
-import { checkWritable } from '../engine/build-output-check.ts';
-import { OUTPUT_TYPES, parseAnnotation, parseAttestations, parseOutput } from '../engine/build-output-options.ts';
+import { checkWritable } from '../exporter/output-check.ts';
+import { OUTPUT_TYPES, parseAnnotation, parseAttestations, parseOutput } from '../exporter/output-options.ts';
 import { encodeJson } from '../oci/json.ts';
 import type { CommandContext, OptionSpec, OptionValues } from './command.ts';
 

@@ -1,6 +1,6 @@
-import type { PullOptions } from '../engine/pull.ts';
-import type { PullEvent } from '../engine/pull-events.ts';
 import { familiarReference, parseReference } from '../oci/reference.ts';
+import type { PullOptions } from '../transfer/pull.ts';
+import type { PullEvent } from '../transfer/pull-events.ts';
 import { createProgress, type Progress, type ProgressState } from './progress.ts';
 
 type Output = Parameters<typeof createProgress>[0];

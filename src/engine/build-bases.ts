@@ -1,4 +1,4 @@
-import { OCI_LAYOUT, parseLayoutReference } from '../build/context-names.ts';
+import { OCI_LAYOUT, parseLayoutReference } from '../build/context/names.ts';
 import type { BuildProgress, StepProgress } from '../build/events.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
 import { type Image, readImage } from '../image/image.ts';
@@ -7,7 +7,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
-import type { PullEvent } from './pull-events.ts';
+import type { PullEvent } from '../transfer/pull-events.ts';
 import type { PullPolicy } from './with-image.ts';
 
 export interface BaseImagesOptions {
@@ -135,7 +135,7 @@ export class BaseImages {
   #pull(reference: string, platform: Platform): Promise<void> {
     const { store, progress, signal } = this.#options;
     return progress.step(`[internal] pull ${reference}`, async (step) => {
-      const { pullImage } = await import('./pull.ts');
+      const { pullImage } = await import('../transfer/pull.ts');
       const onEvent = (event: PullEvent): void => noteEvent(step, event);
       const { changed } = await pullImage(store, reference, { platform, signal, onEvent });
       return { value: undefined, cached: !changed };

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSweepDue, KEPT_DAYS, sweepMarker } from '../build/cache.ts';
-import { removeCacheMount } from '../build/mounts-cache.ts';
+import { removeCacheMount } from '../build/mounts/cache.ts';
 import { releaseHooks } from '../snapshot/release.ts';
 import { pruneRecords } from '../store/prune.ts';
 import type { Store } from '../store/store.ts';

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { listCacheMounts } from '../build/mounts-cache.ts';
+import { listCacheMounts } from '../build/mounts/cache.ts';
 import type { Digest } from '../core/digest.ts';
 import { digestsInFile, Reached, readRoots } from '../store/mark.ts';
 import type { Store } from '../store/store.ts';

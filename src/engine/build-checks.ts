@@ -1,8 +1,8 @@
-import { type CheckedBase, type CheckResult, checkDockerfile } from '../build/checks.ts';
-import { unknownRules } from '../build/checks-config.ts';
-import { checkFrontend } from '../build/checks-frontend.ts';
-import { listTargets, type Target } from '../build/checks-targets.ts';
-import { NamedContexts } from '../build/context-names.ts';
+import { type CheckedBase, type CheckResult, checkDockerfile } from '../build/checks/checks.ts';
+import { unknownRules } from '../build/checks/config.ts';
+import { checkFrontend } from '../build/checks/frontend.ts';
+import { listTargets, type Target } from '../build/checks/targets.ts';
+import { NamedContexts } from '../build/context/names.ts';
 import { BuildProgress } from '../build/events.ts';
 import { planBuild, platformArgs } from '../build/plan.ts';
 import { ImagoError } from '../core/errors.ts';

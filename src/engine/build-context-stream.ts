@@ -1,8 +1,8 @@
 import { closeSync, createWriteStream, openSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { type PlainFile, plainDirectory, plainFile } from '../build/plain-source.ts';
-import type { RemoteRights } from '../build/remote-secrets.ts';
-import type { SourceNode } from '../build/source.ts';
+import { type PlainFile, plainDirectory, plainFile } from '../build/context/plain-source.ts';
+import type { SourceNode } from '../build/context/source.ts';
+import type { RemoteRights } from '../build/remote/secrets.ts';
 import type { ByteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
@@ -94,7 +94,7 @@ async function openUrl(
   text: string,
   { signal, rights }: ReceiveOptions,
 ): Promise<Disposable & { body: AsyncIterable<Uint8Array> }> {
-  const { UrlClient } = await import('../build/remote-http.ts');
+  const { UrlClient } = await import('../build/remote/http.ts');
   const client = new UrlClient({}, signal, rights);
   try {
     const body = await client.get(new URL(text), {});

@@ -6,13 +6,13 @@ import {
   EMPTY_CONTEXT,
   fixedSource,
   privateSource,
-} from '../build/context-source.ts';
-import { readTarContext } from '../build/context-tar.ts';
+} from '../build/context/context-source.ts';
+import { findSource, readSource, type SourceNode } from '../build/context/source.ts';
+import { readTarContext } from '../build/context/tar.ts';
 import { decodeDockerfile } from '../build/dockerfile-text.ts';
 import type { BuildProgress } from '../build/events.ts';
 import type { Materials } from '../build/provenance.ts';
-import { gitAuthorization, type ReadSecret, type RemoteRights } from '../build/remote-secrets.ts';
-import { findSource, readSource, type SourceNode } from '../build/source.ts';
+import { gitAuthorization, type ReadSecret, type RemoteRights } from '../build/remote/secrets.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import { parseIgnoreFile } from '../formats/dockerfile/ignore.ts';

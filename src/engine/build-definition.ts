@@ -1,5 +1,5 @@
-import type { ImageBuilder } from '../build/definition.ts';
-import { assembleImage, nameCall } from '../build/definition-plan.ts';
+import type { ImageBuilder } from '../build/definition/definition.ts';
+import { assembleImage, nameCall } from '../build/definition/plan.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
 import { type BuildOptions, type BuildResult, buildImage } from './build.ts';

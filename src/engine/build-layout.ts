@@ -11,7 +11,7 @@ import type { Platform } from '../oci/platform.ts';
 import type { LayerResult } from '../store/ingest-layer.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
-import { openLayoutSource } from './copy-layout.ts';
+import { openLayoutSource } from '../transfer/copy-layout.ts';
 
 /**
  * Brings one image of an OCI layout in a directory into the store, without a name, held by the lease. `wanted` is a

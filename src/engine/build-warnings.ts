@@ -1,4 +1,4 @@
-import type { NamedContexts } from '../build/context-names.ts';
+import type { NamedContexts } from '../build/context/names.ts';
 import type { BuildProgress } from '../build/events.ts';
 import { isProxy } from '../build/run.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';

@@ -1,34 +1,35 @@
 import type { ArchiveSink } from '../archive/write-tar.ts';
-import { checkFrontend } from '../build/checks-frontend.ts';
-import { NamedContexts } from '../build/context-names.ts';
+import { isSweepDue } from '../build/cache.ts';
+import { checkFrontend } from '../build/checks/frontend.ts';
+import { NamedContexts } from '../build/context/names.ts';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
 import { type OnFailure, onlyFirst } from '../build/failure.ts';
 import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
-import type { ReadSecret } from '../build/remote-secrets.ts';
+import type { ReadSecret } from '../build/remote/secrets.ts';
 import { buildEpoch } from '../build/reproducible.ts';
 import { type Entitlement, type RunNetwork, type RunSettings, withHostname } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
+import { BuildCaches, checkCacheOptions } from '../exporter/cache.ts';
+import { chooseOutputs, type OutputResult, writeOutputs } from '../exporter/output.ts';
+import { checkOutputs } from '../exporter/output-check.ts';
+import type { Annotation, AttestOptions, BuildOutput } from '../exporter/output-options.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { ImageDraft } from '../image/draft.ts';
 import { defaultPlatform, type Image } from '../image/image.ts';
+import { parseTag } from '../image/tag-by-name.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
-import { BuildCaches, checkCacheOptions } from './build-cache.ts';
 import { suggestStage, warnOfChecks } from './build-checks.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
-import { chooseOutputs, type OutputResult, writeOutputs } from './build-output.ts';
-import { checkOutputs } from './build-output-check.ts';
-import { factsOf } from './build-output-facts.ts';
-import type { Annotation, AttestOptions, BuildOutput } from './build-output-options.ts';
+import { factsOf } from './build-facts.ts';
 import { checkRunnable, readPlatforms } from './build-platforms.ts';
 import { BuildSecrets, type SecretSource } from './build-secrets.ts';
 import { isTrue, warnOfContexts, warnOfInput } from './build-warnings.ts';
 import { createRunStep } from './run-step.ts';
-import { parseTag } from './tag.ts';
 import type { PullPolicy } from './with-image.ts';
 
 export interface BuildOptions {
@@ -179,6 +180,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const output = { references, outputs, annotations, attest, facts, epoch, rewriteTimestamp, stdout };
   const built = await writeOutputs({ store, lease, images, ...output, progress, signal });
   await caches.export(drafts);
+  if (isSweepDue(store)) await (await import('./build-cache-prune.ts')).sweepRecords(store);
   return built;
 }
 

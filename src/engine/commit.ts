@@ -1,10 +1,10 @@
 import { commitContainer } from '../container/commit.ts';
 import { findContainer } from '../container/record.ts';
 import type { Digest } from '../core/digest.ts';
+import { parseTag } from '../image/tag-by-name.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
 import { formatReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
-import { parseTag } from './tag.ts';
 
 export interface CommitRequest {
   /** The new image's name; without it the image is known by its ID alone. */

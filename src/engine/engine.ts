@@ -1,40 +1,40 @@
 import { Writable } from 'node:stream';
-import type { ImageBuilder } from '../build/definition.ts';
+import type { ImageBuilder } from '../build/definition/definition.ts';
 import type { CreateOptions } from '../container/create.ts';
 import type { RemoveOptions } from '../container/remove.ts';
 import type { Digest } from '../core/digest.ts';
+import type { ImageInspection } from '../image/inspect.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { ClientOptions, Credentials } from '../registry/client/types.ts';
 import { Store, type StoreOptions } from '../store/store.ts';
 import type { VerifyResult } from '../store/verify.ts';
+import type { PullArtifactOptions, PulledArtifact } from '../transfer/artifact-pull.ts';
+import type { ArtifactFile, PushArtifactOptions, PushedArtifact } from '../transfer/artifact-push.ts';
+import type { CopyOptions } from '../transfer/copy.ts';
+import type { LoginResult, LogoutResult } from '../transfer/login.ts';
+import type { AnnotateOptions } from '../transfer/manifest-annotate.ts';
+import type { CreatedList, CreateListOptions } from '../transfer/manifest-create.ts';
+import type { PushedList, PushListOptions } from '../transfer/manifest-push.ts';
+import type { PulledImage, PullOptions } from '../transfer/pull.ts';
+import type { PushedTag, PushOptions } from '../transfer/push.ts';
+import type { ListReferrersOptions, Referrers } from '../transfer/referrers.ts';
+import type { InspectRemoteOptions, RemoteInspection } from '../transfer/remote-inspect.ts';
+import type { ListTagsOptions } from '../transfer/tags.ts';
 import type { Change } from '../tree/diff.ts';
-import type { PullArtifactOptions, PulledArtifact } from './artifact-pull.ts';
-import type { ArtifactFile, PushArtifactOptions, PushedArtifact } from './artifact-push.ts';
 import type { BuildOptions, BuildResult } from './build.ts';
 import type { PruneCacheOptions, PruneCacheResult } from './build-cache-prune.ts';
 import type { CacheEntry } from './build-cache-usage.ts';
 import type { DefinitionOptions } from './build-definition.ts';
 import type { CommitRequest } from './commit.ts';
-import type { CopyOptions } from './copy.ts';
 import type { DiskUsage } from './disk-usage.ts';
 import type { HistoryStep } from './history.ts';
 import type { ImageRow, ListRowsOptions } from './images.ts';
 import type { ImportedImage, ImportOptions } from './import.ts';
-import type { ImageInspection } from './inspect.ts';
 import type { LoadedImage, LoadOptions } from './load.ts';
-import type { LoginResult, LogoutResult } from './login.ts';
-import type { AnnotateOptions } from './manifest-annotate.ts';
-import type { CreatedList, CreateListOptions } from './manifest-create.ts';
-import type { PushedList, PushListOptions } from './manifest-push.ts';
 import type { PruneStoreOptions, PruneStoreResult } from './prune.ts';
 import type { ContainerRow, PsOptions } from './ps.ts';
-import type { PulledImage, PullOptions } from './pull.ts';
-import type { PushedTag, PushOptions } from './push.ts';
-import type { ListReferrersOptions, Referrers } from './referrers.ts';
-import type { InspectRemoteOptions, RemoteInspection } from './remote-inspect.ts';
 import type { Removal, RemoveImageOptions } from './rmi.ts';
 import type { SaveOptions, SaveResult } from './save.ts';
-import type { ListTagsOptions } from './tags.ts';
 import type { VerifyStoreOptions } from './verify.ts';
 import { type ImageWish, withImage } from './with-image.ts';
 
@@ -74,22 +74,22 @@ export class Engine {
 
   /** An image from its registry, by tag or by digest. See `pullImage`. */
   async pull(name: string, options: PullOptions = {}): Promise<PulledImage> {
-    return (await import('./pull.ts')).pullImage(this.store, name, options);
+    return (await import('../transfer/pull.ts')).pullImage(this.store, name, options);
   }
 
   /** All tags of a repository. */
   async pullAllTags(name: string, options: PullOptions = {}): Promise<PulledImage[]> {
-    return (await import('./pull.ts')).pullAllTags(this.store, name, options);
+    return (await import('../transfer/pull.ts')).pullAllTags(this.store, name, options);
   }
 
   /** Sends what a name stands for to the registry that the name says. See `pushName`. */
   async push(name: string, options: PushOptions = {}): Promise<PushedTag[]> {
-    return (await import('./push.ts')).pushName(this.store, name, options);
+    return (await import('../transfer/push.ts')).pushName(this.store, name, options);
   }
 
   /** From one place to another: registries, OCI layouts and archives, Docker archives, this store. See `copyImage`. */
   async copy(from: string, to: string, options: Omit<CopyOptions, 'openStore'> = {}): Promise<Descriptor> {
-    return (await import('./copy.ts')).copyImage(from, to, { ...options, openStore: () => this.store });
+    return (await import('../transfer/copy.ts')).copyImage(from, to, { ...options, openStore: () => this.store });
   }
 
   async save(names: readonly string[], options: SaveOptions): Promise<SaveResult> {
@@ -166,7 +166,7 @@ export class Engine {
   }
 
   async inspect(image: string): Promise<ImageInspection> {
-    return (await import('./inspect.ts')).inspectImage(this.store, image);
+    return (await import('../image/inspect.ts')).inspectImage(this.store, image);
   }
 
   async history(image: string): Promise<HistoryStep[]> {
@@ -179,7 +179,7 @@ export class Engine {
   }
 
   async tag(source: string, target: string): Promise<string> {
-    return (await import('./tag.ts')).tagByName(this.store, source, target);
+    return (await import('../image/tag-by-name.ts')).tagByName(this.store, source, target);
   }
 
   async removeImage(name: string, options: RemoveImageOptions = {}): Promise<Removal[]> {
@@ -188,27 +188,27 @@ export class Engine {
 
   /** The tags of a repository in its registry, page by page as they are asked for. */
   async *tags(repository: string, options: ListTagsOptions = {}): AsyncGenerator<string, void, undefined> {
-    yield* (await import('./tags.ts')).listRemoteTags(repository, options);
+    yield* (await import('../transfer/tags.ts')).listRemoteTags(repository, options);
   }
 
   /** An image in its registry; no layer is fetched. */
   async inspectRemote(image: string, options: InspectRemoteOptions = {}): Promise<RemoteInspection> {
-    return (await import('./remote-inspect.ts')).inspectRemote(image, options);
+    return (await import('../transfer/remote-inspect.ts')).inspectRemote(image, options);
   }
 
   /** What refers to an image in its registry. */
   async referrers(image: string, options: ListReferrersOptions = {}): Promise<Referrers> {
-    return (await import('./referrers.ts')).listRemoteReferrers(image, options);
+    return (await import('../transfer/referrers.ts')).listRemoteReferrers(image, options);
   }
 
   /** Shows credentials to a registry and keeps them as Docker does. Without a server it is Docker Hub. See `logIn`. */
   async login(server: string | undefined, credentials: Credentials, options: ClientOptions = {}): Promise<LoginResult> {
-    return (await import('./login.ts')).logIn(server, credentials, options);
+    return (await import('../transfer/login.ts')).logIn(server, credentials, options);
   }
 
   /** Forgets the credentials for a registry. */
   async logout(server: string | undefined, options: ClientOptions = {}): Promise<LogoutResult> {
-    return (await import('./login.ts')).logOut(server, options);
+    return (await import('../transfer/login.ts')).logOut(server, options);
   }
 
   async pushArtifact(
@@ -216,11 +216,11 @@ export class Engine {
     files: readonly ArtifactFile[],
     options: PushArtifactOptions = {},
   ): Promise<PushedArtifact> {
-    return (await import('./artifact-push.ts')).pushArtifact(name, files, options);
+    return (await import('../transfer/artifact-push.ts')).pushArtifact(name, files, options);
   }
 
   async pullArtifact(name: string, options: PullArtifactOptions = {}): Promise<PulledArtifact> {
-    return (await import('./artifact-pull.ts')).pullArtifact(name, options);
+    return (await import('../transfer/artifact-pull.ts')).pullArtifact(name, options);
   }
 
   /** A list of manifests (an index in the making), kept in the store under its name. See `createList`. */
@@ -229,19 +229,19 @@ export class Engine {
     manifests: readonly string[],
     options: CreateListOptions = {},
   ): Promise<CreatedList> {
-    return (await import('./manifest-create.ts')).createList(this.store, name, manifests, options);
+    return (await import('../transfer/manifest-create.ts')).createList(this.store, name, manifests, options);
   }
 
   async annotateManifestList(name: string, manifest: string, options: AnnotateOptions): Promise<Descriptor> {
-    return (await import('./manifest-annotate.ts')).annotateList(this.store, name, manifest, options);
+    return (await import('../transfer/manifest-annotate.ts')).annotateList(this.store, name, manifest, options);
   }
 
   async pushManifestList(name: string, options: PushListOptions = {}): Promise<PushedList> {
-    return (await import('./manifest-push.ts')).pushList(this.store, name, options);
+    return (await import('../transfer/manifest-push.ts')).pushList(this.store, name, options);
   }
 
   async removeManifestList(name: string): Promise<void> {
-    await (await import('./manifest-list.ts')).removeList(this.store, name);
+    await (await import('../transfer/manifest-list.ts')).removeList(this.store, name);
   }
 
   async diskUsage(): Promise<DiskUsage> {

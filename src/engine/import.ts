@@ -4,12 +4,12 @@ import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { appendLayer, emptyDraft, tarLayer, writeImage } from '../image/draft.ts';
 import { defaultPlatform } from '../image/image.ts';
+import { parseTag } from '../image/tag-by-name.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatReference } from '../oci/reference.ts';
 import { ingestLayer, type LayerSource } from '../store/ingest-layer.ts';
 import type { Store } from '../store/store.ts';
-import { parseTag } from './tag.ts';
 
 export interface ImportOptions {
   /** The new image's name; without it the image is known by its ID alone. */

@@ -4,8 +4,8 @@ import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { readImage } from '../image/image.ts';
 import { familiarReference, parseReference } from '../oci/reference.ts';
+import { discard } from '../snapshot/discard.ts';
 import type { Store } from '../store/store.ts';
-import { discard } from './discard.ts';
 
 export type LoadOptions = Omit<ArchiveOptions, 'onStored'>;
 

@@ -6,10 +6,10 @@ import type { Image } from '../image/image.ts';
 import { type ResolvedImage, resolveName } from '../image/resolve.ts';
 import { keepUntagged, referencesTo, shownReferences, untaggedReference } from '../image/tags.ts';
 import { familiarReference, formatReference, parseReference } from '../oci/reference.ts';
+import { layerHooks } from '../snapshot/layer-hooks.ts';
 import { removeUnreached } from '../store/prune.ts';
 import type { RefRecord } from '../store/refs.ts';
 import type { Store } from '../store/store.ts';
-import { layerHooks } from './layer-hooks.ts';
 
 export interface RemoveImageOptions {
   /** Remove it although it has other names, or a container that does not run was made of it. */

@@ -1,6 +1,6 @@
 import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
-import type { RunMount, SecretVariable } from '../build/mounts.ts';
-import { type HeldCache, holdCache, keyOf } from '../build/mounts-cache.ts';
+import { type HeldCache, holdCache, keyOf } from '../build/mounts/cache.ts';
+import type { RunMount, SecretVariable } from '../build/mounts/mounts.ts';
 import type { RunOutcome, RunRequest, RunStep, Script } from '../build/run.ts';
 import type { StepMount } from '../container/step-mounts.ts';
 import type { ThreadedStep } from '../container/step-thread.ts';

@@ -1,7 +1,6 @@
-import { closeSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
 import { composeLayout, type SavedImage } from '../archive/layout.ts';
 import { writeLayoutDirectory } from '../archive/write-directory.ts';
+import { writeFileWhole } from '../archive/write-file.ts';
 import { type ArchiveSink, writeLayoutTar } from '../archive/write-tar.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
@@ -12,7 +11,6 @@ import type { Platform } from '../oci/platform.ts';
 import { familiarReference, parseReference, repositoryName } from '../oci/reference.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
-import { uniqueName, writeAll } from '../system/atomic.ts';
 
 export const SAVE_FORMATS = ['docker-archive', 'oci-archive', 'oci-dir'] as const;
 export type SaveFormat = (typeof SAVE_FORMATS)[number];
@@ -110,42 +108,4 @@ function tagsOf(store: Store, text: string): ReturnType<Store['listRefs']> {
     const named = parseReference(reference);
     return named.digest === undefined && repositoryName(named) === repository;
   });
-}
-
-/** A file as a whole: beside the target, then renamed; into what is no regular file (a device, a pipe) directly. */
-export async function writeFileWhole(path: string, write: (sink: ArchiveSink) => Promise<void>): Promise<void> {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat?.isDirectory()) throw new ImagoError('OUTPUT_EXISTS', `'${path}' is a directory`);
-  if (stat === undefined && statSync(dirname(path), { throwIfNoEntry: false }) === undefined) {
-    throw new ImagoError('NO_SUCH_FILE', `the directory of '${path}' does not exist`);
-  }
-  const direct = stat !== undefined && !stat.isFile();
-  const place = direct ? path : join(dirname(path), `.${basename(path).slice(0, 200)}.${uniqueName()}`);
-  // As Docker's: an image may hold what is not for everybody.
-  const fd = explainOutput(path, () => openSync(place, direct ? 'w' : 'wx', 0o600));
-  try {
-    try {
-      await write((chunk) => explainOutput(path, () => writeAll(fd, chunk)));
-    } finally {
-      closeSync(fd);
-    }
-    if (!direct) explainOutput(path, () => renameSync(place, path));
-  } catch (error) {
-    if (!direct) rmSync(place, { force: true });
-    throw error;
-  }
-}
-
-/** Names what the user named, not the temporary file beside it. */
-function explainOutput<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new ImagoError('CANNOT_WRITE', `cannot write '${path}'`, {
-      got: code,
-      remedy: code === 'ENOSPC' ? 'there is no space left on its disk' : 'choose another place with -o',
-      cause,
-    });
-  }
 }

@@ -1,7 +1,7 @@
 import { isImagoError } from '../core/errors.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
-import type { PullOptions } from './pull.ts';
+import type { PullOptions } from '../transfer/pull.ts';
 
 /** Whether an image is fetched from its registry: whenever it is used, where it is not in the store, or not at all. */
 export type PullPolicy = 'always' | 'missing' | 'never';
@@ -31,7 +31,7 @@ export async function withImage<T>(
     }
   }
   const options = await onPull?.(image, pull !== 'always');
-  const { pullImage } = await import('./pull.ts');
+  const { pullImage } = await import('../transfer/pull.ts');
   await pullImage(store, image, options);
   return await work();
 }

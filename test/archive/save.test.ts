@@ -6,7 +6,7 @@ import { after, before, it, describe as suite } from 'node:test';
 import { loadArchive } from '../../src/archive/load.ts';
 import { isImagoError } from '../../src/core/errors.ts';
 import { type SaveFormat, type SaveOptions, saveImages } from '../../src/engine/save.ts';
-import { tagByName } from '../../src/engine/tag.ts';
+import { tagByName } from '../../src/image/tag-by-name.ts';
 import type { Store } from '../../src/store/store.ts';
 import { describe, inFlight, Lab, layoutOf, noise, type SampleImage, sampleImage, sha256 } from './lab.ts';
 

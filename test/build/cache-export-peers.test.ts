@@ -3,7 +3,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { pushName } from '../../src/engine/push.ts';
+import { pushName } from '../../src/transfer/push.ts';
 import { FakeRegistry } from '../registry/fake-registry.ts';
 import { BuildLab } from './lab.ts';
 

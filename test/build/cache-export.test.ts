@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { CACHE_CONFIG_TYPE, INLINE_CACHE } from '../../src/build/cache-format.ts';
 import type { BuildOptions } from '../../src/engine/build.ts';
 import { importImage } from '../../src/engine/import.ts';
-import { pushName } from '../../src/engine/push.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
+import { pushName } from '../../src/transfer/push.ts';
 import { FakeRegistry } from '../registry/fake-registry.ts';
 import { BuildLab, type BuildRun, type Files, whyNoRun } from './lab.ts';
 

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type CheckedBase, type CheckOptions, type CheckResult, checkDockerfile } from '../../src/build/checks.ts';
-import { parseCheckConfig, unknownRules } from '../../src/build/checks-config.ts';
-import { listTargets } from '../../src/build/checks-targets.ts';
+import {
+  type CheckedBase,
+  type CheckOptions,
+  type CheckResult,
+  checkDockerfile,
+} from '../../src/build/checks/checks.ts';
+import { parseCheckConfig, unknownRules } from '../../src/build/checks/config.ts';
+import { listTargets } from '../../src/build/checks/targets.ts';
 
 const platform = { os: 'linux', architecture: 'amd64' };
 const DEBIAN: CheckedBase = { env: ['PATH=/bin', 'LANG=C'], shell: false, onbuild: ['ENV a b'], platform };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { ContextNode } from '../../src/build/context.ts';
+import { ContextNode } from '../../src/build/context/context.ts';
 import { BuildLab, whyNoRun } from './lab.ts';
 
 const COPY = 'FROM scratch\nCOPY . /app/';

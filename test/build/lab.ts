@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { ImageFiles } from '../../src/build/context/image-source.ts';
+import { findSource, readSource } from '../../src/build/context/source.ts';
 import type { BuildEvent } from '../../src/build/events.ts';
-import { ImageFiles } from '../../src/build/image-source.ts';
-import { findSource, readSource } from '../../src/build/source.ts';
 import type { Digest } from '../../src/core/digest.ts';
 import { type BuildOptions, type BuildResult, buildImage } from '../../src/engine/build.ts';
 import { importImage } from '../../src/engine/import.ts';

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { buildImage } from '../../src/engine/build.ts';
-import { parseOutput } from '../../src/engine/build-output-options.ts';
+import { parseOutput } from '../../src/exporter/output-options.ts';
 import { BuildLab } from './lab.ts';
 
 /** A command prefix under which newer tools are found than in PATH. */

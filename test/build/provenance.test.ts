@@ -8,13 +8,13 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Materials, withoutSecrets } from '../../src/build/provenance.ts';
 import { type BuildOptions, type BuildResult, buildImage } from '../../src/engine/build.ts';
-import { parseAttestations, parseOutput } from '../../src/engine/build-output-options.ts';
 import { pruneStore } from '../../src/engine/prune.ts';
-import { pullImage } from '../../src/engine/pull.ts';
+import { parseAttestations, parseOutput } from '../../src/exporter/output-options.ts';
 import { readManifest } from '../../src/image/image.ts';
 import { resolveImage } from '../../src/image/resolve.ts';
 import type { ImageIndex, ImageManifest } from '../../src/oci/manifest.ts';
 import { Store } from '../../src/store/store.ts';
+import { pullImage } from '../../src/transfer/pull.ts';
 import { FakeRegistry } from '../registry/fake-registry.ts';
 import { BuildLab } from './lab.ts';
 

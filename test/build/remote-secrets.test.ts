@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { gitAuthorization, httpAuthorization } from '../../src/build/remote-secrets.ts';
+import { gitAuthorization, httpAuthorization } from '../../src/build/remote/secrets.ts';
 import { ImagoError } from '../../src/core/errors.ts';
 import { BuildLab } from './lab.ts';
 

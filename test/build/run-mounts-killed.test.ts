@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { listCacheMounts, removeCacheMount } from '../../src/build/mounts-cache.ts';
+import { listCacheMounts, removeCacheMount } from '../../src/build/mounts/cache.ts';
 import { prune } from '../../src/store/prune.ts';
 import { BuildLab, whyNoRun } from './lab.ts';
 import { processesWith, startBuild, until } from './running.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { listCacheMounts, removeCacheMount } from '../../src/build/mounts-cache.ts';
+import { listCacheMounts, removeCacheMount } from '../../src/build/mounts/cache.ts';
 import type { BuildOptions } from '../../src/engine/build.ts';
 import { BuildLab, type Files, whyNoRun } from './lab.ts';
 

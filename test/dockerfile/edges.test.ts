@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { checkFrontend } from '../../src/build/checks-frontend.ts';
+import { checkFrontend } from '../../src/build/checks/frontend.ts';
 import { decodeDockerfile } from '../../src/build/dockerfile-text.ts';
 import { findCheck, findSyntax, isDockerfileSyntax } from '../../src/formats/dockerfile/directives.ts';
 import { DockerfileError } from '../../src/formats/dockerfile/errors.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type CheckOptions, checkDockerfile } from '../../src/build/checks.ts';
+import { type CheckOptions, checkDockerfile } from '../../src/build/checks/checks.ts';
 import { ImagoError } from '../../src/core/errors.ts';
 import { DockerfileError } from '../../src/formats/dockerfile/errors.ts';
 import { expandWord } from '../../src/formats/dockerfile/expand.ts';

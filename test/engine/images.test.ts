@@ -4,10 +4,10 @@ import { describe, it } from 'node:test';
 import { diffImages } from '../../src/engine/diff-images.ts';
 import { listHistory } from '../../src/engine/history.ts';
 import { listImageRows } from '../../src/engine/images.ts';
-import { inspectImage } from '../../src/engine/inspect.ts';
-import { tagByName } from '../../src/engine/tag.ts';
 import { editConfig } from '../../src/image/draft.ts';
+import { inspectImage } from '../../src/image/inspect.ts';
 import { resolveImage } from '../../src/image/resolve.ts';
+import { tagByName } from '../../src/image/tag-by-name.ts';
 import { keepUntagged } from '../../src/image/tags.ts';
 import { Sample } from '../image/sample.ts';
 

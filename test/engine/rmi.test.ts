@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createContainer } from '../../src/container/create.ts';
 import { writeLastStart } from '../../src/container/state.ts';
 import { type Removal, removeImage } from '../../src/engine/rmi.ts';
-import { tagByName } from '../../src/engine/tag.ts';
 import { resolveImage } from '../../src/image/resolve.ts';
+import { tagByName } from '../../src/image/tag-by-name.ts';
 import { Sample } from '../image/sample.ts';
 
 const APP = { 'bin/app': '#!/bin/sh\n' };

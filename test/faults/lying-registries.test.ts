@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { ImagoError } from '../../src/core/errors.ts';
-import { pullImage } from '../../src/engine/pull.ts';
 import { prune } from '../../src/store/prune.ts';
 import type { Store } from '../../src/store/store.ts';
 import { tryLockIfThere } from '../../src/system/lock.ts';
+import { pullImage } from '../../src/transfer/pull.ts';
 import {
   describe as describeImage,
   json,

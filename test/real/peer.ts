@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { buildImage } from '../../src/engine/build.ts';
 import { importImage } from '../../src/engine/import.ts';
 import { saveImages } from '../../src/engine/save.ts';
-import { tagByName } from '../../src/engine/tag.ts';
+import { tagByName } from '../../src/image/tag-by-name.ts';
 import type { Store } from '../../src/store/store.ts';
 import { applyLayer, compareTrees, type RealTree } from './tree.ts';
 

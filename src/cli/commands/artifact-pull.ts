@@ -1,6 +1,6 @@
-import { pullArtifact } from '../../engine/artifact-pull.ts';
 import { hostPlatform, parsePlatform } from '../../oci/platform.ts';
 import { familiarReference, parseReference } from '../../oci/reference.ts';
+import { pullArtifact } from '../../transfer/artifact-pull.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 import { printable } from '../failure.ts';

@@ -1,6 +1,6 @@
 import { ImagoError } from '../../core/errors.ts';
-import { parseArtifactFile, pushArtifact } from '../../engine/artifact-push.ts';
 import { familiarReference, parseReference } from '../../oci/reference.ts';
+import { parseArtifactFile, pushArtifact } from '../../transfer/artifact-push.ts';
 import { INSECURE, parseAnnotations, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 import { printable } from '../failure.ts';

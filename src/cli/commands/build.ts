@@ -1,5 +1,5 @@
 import { addAbortSignal } from 'node:stream';
-import type { CheckWarning } from '../../build/checks-report.ts';
+import type { CheckWarning } from '../../build/checks/report.ts';
 import { decodeDockerfile } from '../../build/dockerfile-text.ts';
 import { parseEpoch } from '../../build/reproducible.ts';
 import { ImagoError } from '../../core/errors.ts';

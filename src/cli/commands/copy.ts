@@ -1,7 +1,7 @@
 import { shortId } from '../../core/digest.ts';
 import { ImagoError } from '../../core/errors.ts';
-import { type CopyEvent, type CopyOptions, copyImage } from '../../engine/copy.ts';
 import { formatPlatform, hostPlatform, parsePlatform } from '../../oci/platform.ts';
+import { type CopyEvent, type CopyOptions, copyImage } from '../../transfer/copy.ts';
 import { registryOptions } from '../client-options.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { createProgress, type Progress } from '../progress.ts';

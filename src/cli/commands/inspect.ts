@@ -1,6 +1,6 @@
 import { ImagoError } from '../../core/errors.ts';
-import { inspectImage } from '../../engine/inspect.ts';
 import { inspectContainer } from '../../engine/inspect-container.ts';
+import { inspectImage } from '../../image/inspect.ts';
 import { hostPlatform, parsePlatform } from '../../oci/platform.ts';
 import type { Store } from '../../store/store.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
@@ -64,7 +64,7 @@ export const command: Command = {
 
 async function inspectRemotely(context: CommandContext): Promise<number> {
   const { args, options, stdout } = context;
-  const { inspectRemote, readRemoteConfig, readRemoteManifest } = await import('../../engine/remote-inspect.ts');
+  const { inspectRemote, readRemoteConfig, readRemoteManifest } = await import('../../transfer/remote-inspect.ts');
   const platform =
     options.platform === undefined ? undefined : parsePlatform(options.platform as string, hostPlatform(process.arch));
   const request = { platform, ...registryOptions(context) };

@@ -1,5 +1,5 @@
 import { ImagoError, isImagoError } from '../../core/errors.ts';
-import { findLogin, type LoginResult, logIn } from '../../engine/login.ts';
+import { findLogin, type LoginResult, logIn } from '../../transfer/login.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { promptLine } from '../prompt.ts';

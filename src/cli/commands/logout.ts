@@ -1,4 +1,4 @@
-import { logOut } from '../../engine/login.ts';
+import { logOut } from '../../transfer/login.ts';
 import type { Command } from '../command.ts';
 
 export const command: Command = {

@@ -1,4 +1,4 @@
-import { annotateList } from '../../engine/manifest-annotate.ts';
+import { annotateList } from '../../transfer/manifest-annotate.ts';
 import { parseAnnotations } from '../client-options.ts';
 import type { Command } from '../command.ts';
 

@@ -1,4 +1,4 @@
-import { createList } from '../../engine/manifest-create.ts';
+import { createList } from '../../transfer/manifest-create.ts';
 import { INSECURE, parseAnnotations, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 

@@ -1,4 +1,4 @@
-import { inspectInList, inspectManifest, inspectManifestVerbose } from '../../engine/manifest-inspect.ts';
+import { inspectInList, inspectManifest, inspectManifestVerbose } from '../../transfer/manifest-inspect.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 

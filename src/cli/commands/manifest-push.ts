@@ -1,4 +1,4 @@
-import { pushList } from '../../engine/manifest-push.ts';
+import { pushList } from '../../transfer/manifest-push.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 

@@ -1,4 +1,4 @@
-import { removeList } from '../../engine/manifest-list.ts';
+import { removeList } from '../../transfer/manifest-list.ts';
 import type { Command } from '../command.ts';
 import { reportError } from '../failure.ts';
 

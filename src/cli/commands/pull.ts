@@ -1,5 +1,5 @@
-import { type PullOptions, pullAllTags, pullImage } from '../../engine/pull.ts';
 import { familiarName, familiarReference, parseReference } from '../../oci/reference.ts';
+import { type PullOptions, pullAllTags, pullImage } from '../../transfer/pull.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { PullPrinter, pullStatus } from '../pull-output.ts';
 

@@ -1,9 +1,9 @@
 import { shortId } from '../../core/digest.ts';
-import { type PushOptions, pushName } from '../../engine/push.ts';
-import type { OnPushEvent, PushedLayerStatus } from '../../engine/push-events.ts';
 import { hostPlatform, parsePlatform } from '../../oci/platform.ts';
 import { parseReference } from '../../oci/reference.ts';
 import { parseForm } from '../../store/compression-form.ts';
+import { type PushOptions, pushName } from '../../transfer/push.ts';
+import type { OnPushEvent, PushedLayerStatus } from '../../transfer/push-events.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { createProgress } from '../progress.ts';

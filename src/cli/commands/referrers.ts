@@ -1,7 +1,7 @@
 import { formatAge } from '../../core/durations.ts';
 import { formatSize } from '../../core/sizes.ts';
-import { listRemoteReferrers } from '../../engine/referrers.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
+import { listRemoteReferrers } from '../../transfer/referrers.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 import { printable } from '../failure.ts';

@@ -1,4 +1,4 @@
-import { tagByName } from '../../engine/tag.ts';
+import { tagByName } from '../../image/tag-by-name.ts';
 import type { Command } from '../command.ts';
 
 export const command: Command = {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { ImagoError } from '../../core/errors.ts';
-import { listRemoteTags, parseRepository } from '../../engine/tags.ts';
 import { familiarName } from '../../oci/reference.ts';
+import { listRemoteTags, parseRepository } from '../../transfer/tags.ts';
 import { INSECURE, registryOptions } from '../client-options.ts';
 import type { Command } from '../command.ts';
 import { printable } from '../failure.ts';

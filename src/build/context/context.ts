@@ -1,0 +1,206 @@
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs';
+import { type ByteString, byteString, displayName } from '../../core/bytes.ts';
+import { ImagoError } from '../../core/errors.ts';
+import type { Time } from '../../core/time.ts';
+import type { IgnoreMatcher, MatchState } from '../../formats/dockerfile/ignore.ts';
+import { deviceMajor, deviceMinor } from '../../system/files.ts';
+import { getXattr, hasXattrs, listXattrs } from '../../system/xattr.ts';
+import { textOf } from '../text.ts';
+import type { FileReader, SourceNode } from './source.ts';
+
+type HostPath = string | Buffer;
+
+const NO_CHILDREN: ReadonlyMap<ByteString, SourceNode> = new Map();
+const SECOND: bigint = 1_000_000_000n;
+
+/**
+ * A directory on this machine as the source of COPY. Read when asked for, each directory once; files that the ignore
+ * patterns name are not there. Sockets are left out: no layer can hold them.
+ */
+export function openContext(directory: string, ignore: IgnoreMatcher): ContextNode {
+  let stat: BigIntStats;
+  try {
+    stat = lstatSync(`${directory}/.`, { bigint: true });
+  } catch (error) {
+    throw contextError(error as NodeJS.ErrnoException, directory);
+  }
+  return new ContextNode(directory, '', stat, { ignore, root: directory }, undefined);
+}
+
+interface ContextRoot {
+  readonly ignore: IgnoreMatcher;
+  readonly root: string;
+}
+
+/** What a path's ignore state is known to be, and whether it is itself ignored but may hold what is not. */
+interface Ignored {
+  readonly state: MatchState;
+  readonly itself: boolean;
+}
+
+/**
+ * A file of the context, as it was when its directory was read. Takes from its stat what is needed and lets go of it:
+ * tens of thousands of them are alive at once.
+ */
+export class ContextNode implements SourceNode {
+  readonly path: HostPath;
+  /** Relative to the context; '' for the root. */
+  readonly name: ByteString;
+  /** Changes whenever the file does, to the nanosecond. */
+  readonly stamp: string;
+  /** Milliseconds since the epoch. */
+  readonly changed: number;
+  readonly type: SourceNode['type'];
+  readonly mode: number;
+  readonly uid: number = 0;
+  readonly gid: number = 0;
+  readonly size: number;
+  readonly mtime: Time;
+  readonly identity: string | undefined;
+  readonly #device: number;
+  readonly #root: ContextRoot;
+  readonly #above: Ignored | undefined;
+  #children: ReadonlyMap<ByteString, ContextNode> | undefined;
+
+  constructor(path: HostPath, name: ByteString, stat: BigIntStats, root: ContextRoot, above: Ignored | undefined) {
+    this.path = path;
+    this.name = name;
+    const { dev, ino, mtimeNs, ctimeNs } = stat;
+    this.stamp = `${dev},${ino},${stat.size},${mtimeNs},${ctimeNs},${stat.mode}`;
+    this.changed = Number(ctimeNs / 1_000_000n);
+    this.#root = root;
+    this.#above = above;
+    const mode = Number(stat.mode);
+    this.mode = mode & 0o7777;
+    this.type = typeOf(mode) ?? 'fifo';
+    this.size = this.type === 'file' ? Number(stat.size) : 0;
+    // Floored, since times before 1970 are negative. A layer has whole seconds.
+    this.mtime = { sec: Number((mtimeNs - (((mtimeNs % SECOND) + SECOND) % SECOND)) / SECOND), nsec: 0 };
+    this.identity = stat.nlink > 1n && this.type !== 'directory' ? `${dev}:${ino}` : undefined;
+    this.#device = this.type === 'char' || this.type === 'block' ? Number(stat.rdev) : 0;
+  }
+
+  get linkname(): ByteString {
+    return this.type === 'symlink' ? readlinkSync(this.path, 'latin1') : '';
+  }
+
+  get devmajor(): number {
+    return deviceMajor(this.#device);
+  }
+
+  get devminor(): number {
+    return deviceMinor(this.#device);
+  }
+
+  /** The two kinds that mean something in an image: user.* and file capabilities. */
+  xattrs(): Map<ByteString, Uint8Array> | undefined {
+    if (this.type === 'symlink') return undefined;
+    let found: Map<ByteString, Uint8Array> | undefined;
+    for (const key of listXattrs(this.path)) {
+      if (!key.startsWith('user.') && key !== 'security.capability') continue;
+      const value = getXattr(this.path, key);
+      if (value === undefined) continue;
+      found ??= new Map();
+      found.set(key, value);
+    }
+    return found;
+  }
+
+  children(): ReadonlyMap<ByteString, ContextNode> {
+    if (this.type !== 'directory') return NO_CHILDREN as ReadonlyMap<ByteString, ContextNode>;
+    this.#children ??= this.#readDirectory();
+    return this.#children;
+  }
+
+  open(): FileReader {
+    let fd: number;
+    try {
+      fd = openSync(this.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    } catch (error) {
+      throw contextError(error as NodeJS.ErrnoException, displayName(this.name));
+    }
+    return {
+      read: (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position),
+      xattrs: () => (hasXattrs(fd) ? this.xattrs() : undefined),
+      close: () => closeSync(fd),
+    };
+  }
+
+  #readDirectory(): ReadonlyMap<ByteString, ContextNode> {
+    let names: string[];
+    try {
+      names = readdirSync(this.path, 'latin1');
+    } catch (error) {
+      throw contextError(error as NodeJS.ErrnoException, displayName(this.name) || this.#root.root);
+    }
+    const children = new Map<ByteString, ContextNode>();
+    for (const name of names.sort()) {
+      const child = this.#readChild(name);
+      if (child !== undefined) children.set(name, child);
+    }
+    return children;
+  }
+
+  #readChild(name: ByteString): ContextNode | undefined {
+    const path = joinHost(this.path, name);
+    const relative = this.name === '' ? name : `${this.name}/${name}`;
+    const { ignore } = this.#root;
+    let match: Ignored | undefined;
+    if (!ignore.empty) {
+      const { ignored, state } = ignore.match(textOf(relative), this.#above?.state);
+      match = { state, itself: ignored };
+      if (ignored && !ignore.mayReinclude(textOf(relative))) return undefined;
+    }
+    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    // Gone since the directory was read, or a socket.
+    if (stat === undefined || typeOf(Number(stat.mode)) === undefined) return undefined;
+    const child = new ContextNode(path, relative, stat, this.#root, match);
+    if (match?.itself && (child.type !== 'directory' || child.children().size === 0)) return undefined;
+    return child;
+  }
+}
+
+function typeOf(mode: number): SourceNode['type'] | undefined {
+  switch (mode & constants.S_IFMT) {
+    case constants.S_IFREG:
+      return 'file';
+    case constants.S_IFDIR:
+      return 'directory';
+    case constants.S_IFLNK:
+      return 'symlink';
+    case constants.S_IFCHR:
+      return 'char';
+    case constants.S_IFBLK:
+      return 'block';
+    case constants.S_IFIFO:
+      return 'fifo';
+    default:
+      return undefined;
+  }
+}
+
+/** Text as long as names are ASCII; bytes below the first that is not. */
+function joinHost(directory: HostPath, name: ByteString): HostPath {
+  if (typeof directory === 'string' && !/[^\x00-\x7f]/.test(name)) return `${directory}/${name}`;
+  return Buffer.concat([Buffer.from(directory as string), Buffer.from(`/${name}`, 'latin1')]);
+}
+
+function contextError(error: NodeJS.ErrnoException, path: string): ImagoError {
+  const denied = error.code === 'EACCES' || error.code === 'EPERM';
+  return new ImagoError('CONTEXT_UNREADABLE', `cannot read the build context: ${error.code ?? error.message}`, {
+    path: byteString(path) === path ? path : displayName(byteString(path)),
+    remedy: denied
+      ? 'give read permission, or name the file in .dockerignore'
+      : 'it changed while it was read: build again',
+    cause: error,
+  });
+}

@@ -1,0 +1,134 @@
+import { createHash, hash } from 'node:crypto';
+import { type ByteString, compareByteStrings } from '../../core/bytes.ts';
+import { ContextNode } from '../context/context.ts';
+import type { SourceNode } from '../context/source.ts';
+import type { Selected } from './select.ts';
+import { isRacy, type StatCache } from './stat-cache.ts';
+
+/** Per file: sha256 of its bytes in hex, and its xattrs. */
+export type FileTexts = Map<SourceNode, string>;
+
+export interface InputOptions {
+  /** Owners count: they are copied. */
+  owners: boolean;
+}
+
+/**
+ * One digest over all that a copy takes of its sources and that can show in its layer: names, types, modes, contents,
+ * link targets, xattrs, device numbers, which names are one file, and the owners where they are copied. Not the times,
+ * and not the context's owners: a COPY of a fresh checkout must hit.
+ */
+export function digestInputs(
+  sources: readonly (readonly Selected[])[],
+  textOfFile: (node: SourceNode) => string,
+  options: InputOptions,
+): string {
+  // Names and targets hold no NUL, so nothing can shift between fields.
+  const fields: string[] = [];
+  const links = new Map<unknown, number>();
+  const add = (path: ByteString, node: SourceNode): void => {
+    const owner = options.owners ? ` ${node.uid}:${node.gid}` : '';
+    fields.push(
+      path,
+      `${node.type} ${node.mode.toString(8)}${owner}`,
+      describe(node, textOfFile),
+      linkNumber(links, node),
+    );
+  };
+  for (const operand of sources) {
+    fields.push('operand', String(operand.length));
+    for (const { name, node, below } of operand) {
+      // Of a directory only the contents are copied.
+      if (node.type === 'directory') fields.push('contents', String(below.length));
+      else add(name, node);
+      for (const file of below) add(file.path, file.node);
+    }
+  }
+  return hash('sha256', Buffer.from(fields.join('\0'), 'latin1'), 'hex');
+}
+
+function describe(node: SourceNode, textOfFile: (node: SourceNode) => string): string {
+  if (node.type === 'file') return textOfFile(node);
+  const xattrs = formatXattrs(node.xattrs());
+  if (node.type === 'symlink') return `${node.linkname}\0${xattrs}`;
+  return node.type === 'char' || node.type === 'block' ? `${node.devmajor}:${node.devminor}${xattrs}` : xattrs;
+}
+
+/** What a file's entry in `FileTexts` is. */
+export function fileText(digest: string, xattrs: ReadonlyMap<ByteString, Uint8Array> | undefined): string {
+  return digest + formatXattrs(xattrs);
+}
+
+function formatXattrs(xattrs: ReadonlyMap<ByteString, Uint8Array> | undefined): string {
+  if (xattrs === undefined || xattrs.size === 0) return '';
+  const sorted = [...xattrs].sort(([a], [b]) => compareByteStrings(a, b));
+  return sorted.map(([name, value]) => ` ${hash('sha256', name, 'hex')}=${hash('sha256', value, 'hex')}`).join('');
+}
+
+/** Which files are one file; alone among those taken, a name says nothing. */
+function linkNumber(links: Map<unknown, number>, { identity }: SourceNode): string {
+  if (identity === undefined) return '';
+  const known = links.get(identity);
+  if (known === undefined) links.set(identity, links.size);
+  return known === undefined ? '' : `link ${known}`;
+}
+
+/**
+ * Changes whenever a file of a context changes, for the price of the stats that were made anyway. Undefined where a
+ * file is too young to tell, or not from a context.
+ */
+export function fingerprintContext(sources: readonly (readonly Selected[])[], scanned: number): string | undefined {
+  const fields: string[] = [];
+  const add = (path: ByteString, node: SourceNode): boolean => {
+    if (!(node instanceof ContextNode)) return false;
+    if (node.type === 'directory') {
+      // Its times change with entries that may be ignored; those that are not are looked at one by one.
+      fields.push(path, `directory ${node.mode.toString(8)}${formatXattrs(node.xattrs())}`);
+      return true;
+    }
+    fields.push(path, node.stamp);
+    return !isRacy(node, scanned);
+  };
+  for (const operand of sources) {
+    fields.push('operand', String(operand.length));
+    for (const { name, node, below } of operand) {
+      if (node.type === 'directory') fields.push('contents', String(below.length));
+      else if (!add(name, node)) return undefined;
+      for (const file of below) if (!add(file.path, file.node)) return undefined;
+    }
+  }
+  return hash('sha256', Buffer.from(fields.join('\0'), 'latin1'), 'hex');
+}
+
+/** Reads only what neither `known` nor the stat cache knows; what it reads goes into both. */
+export function fileTextReader(cache: StatCache | undefined, known: FileTexts): (node: SourceNode) => string {
+  let buffer: Buffer | undefined;
+  return (node) => {
+    const old = known.get(node) ?? (node instanceof ContextNode ? cache?.get(node) : undefined);
+    if (old !== undefined) return old;
+    buffer ??= Buffer.allocUnsafeSlow(1 << 20);
+    const text = readFileText(node, buffer);
+    known.set(node, text);
+    if (node instanceof ContextNode) cache?.set(node, text);
+    return text;
+  };
+}
+
+function readFileText(node: SourceNode, buffer: Buffer): string {
+  const reader = node.open();
+  try {
+    const first = reader.read(buffer, 0, buffer.length, 0);
+    if (first < buffer.length && first === node.size) {
+      return fileText(hash('sha256', buffer.subarray(0, first), 'hex'), reader.xattrs());
+    }
+    const hasher = createHash('sha256');
+    let at = 0;
+    for (let got = first; got > 0; got = reader.read(buffer, 0, buffer.length, at)) {
+      hasher.update(buffer.subarray(0, got));
+      at += got;
+    }
+    return fileText(hasher.digest('hex'), reader.xattrs());
+  } finally {
+    reader.close();
+  }
+}
