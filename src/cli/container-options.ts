@@ -4,6 +4,7 @@ import type { CreateOptions } from '../container/create.ts';
 import { parseTmpfsOption, parseVolumeOption } from '../container/mount-request.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { ImageWish } from '../engine/with-image.ts';
+import { hostPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
 import { parseEnvFile } from '../runtime/command.ts';
 import { parseResources } from '../runtime/resources.ts';
 import type { CommandContext, OptionSpec, OptionValues } from './command.ts';
@@ -28,6 +29,12 @@ export const CREATE_OPTIONS: Record<string, OptionSpec> = {
     complete: ['none', 'host'],
   },
   'pids-limit': { type: 'string', value: 'number', help: 'Limit of processes (-1: none)', complete: 'none' },
+  platform: {
+    type: 'string',
+    value: 'platform',
+    help: 'Of several platforms, the one to run (linux/arm64)',
+    complete: 'none',
+  },
   pull: {
     type: 'string',
     value: 'policy',
@@ -57,6 +64,7 @@ export function readCreateOptions(args: readonly string[], options: OptionValues
   const list = (name: string): string[] => options[name] as string[];
   return {
     image: args[0]!,
+    platform: readPlatform(text('platform')),
     args: args.slice(1),
     entrypoint: text('entrypoint'),
     name: text('name'),
@@ -112,6 +120,10 @@ export function readSeconds(text: string | undefined, option: string): number | 
 function absoluteSource(volume: string): string {
   const source = volume.slice(0, Math.max(volume.indexOf(':'), 0));
   return /^\.\.?(\/|$)/.test(source) ? `${resolve(source)}${volume.slice(source.length)}` : volume;
+}
+
+function readPlatform(text: string | undefined): Platform | undefined {
+  return text === undefined ? undefined : parsePlatform(text, hostPlatform(process.arch));
 }
 
 function readNetwork(text: string | undefined): 'none' | 'host' | undefined {

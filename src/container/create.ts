@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { resolveName } from '../image/resolve.ts';
 import type { RunConfig } from '../oci/config.ts';
+import type { Platform } from '../oci/platform.ts';
 import { selectCapabilities } from '../runtime/capabilities.ts';
 import { commandLine, environment, mergeVariables } from '../runtime/command.ts';
 import { containerHostname } from '../runtime/network-files.ts';
@@ -20,6 +21,8 @@ import { nameVolumes } from './volumes.ts';
 /** What `create` and `run` take, as a user says it. */
 export interface CreateOptions {
   image: string;
+  /** Of several, the image for this one; an image for another one is refused (default: what there is). */
+  platform?: Platform;
   /** Replaces the image's command. */
   args?: readonly string[];
   /** '' removes the image's. */
@@ -53,7 +56,7 @@ const DEFAULT_STOP_TIMEOUT_S = 10;
 
 /**
  * Makes the record of a container, and from then on its image is kept and its name taken. Nothing is mounted or run.
- * Throws `IMAGE_NOT_FOUND`, `NAME_IN_USE`, `NO_COMMAND` and what else the options can have wrong.
+ * Throws `IMAGE_NOT_FOUND`, `PLATFORM_MISMATCH`, `NAME_IN_USE`, `NO_COMMAND` and what else the options can have wrong.
  */
 export function createContainer(
   store: Store,
@@ -90,7 +93,7 @@ function composeRecord(
   holder: ContainerRecord['holder'],
   id: string,
 ): ContainerRecord {
-  const { image } = resolveName(store, options.image);
+  const { image } = resolveName(store, options.image, options.platform);
   const config = composeConfig(image.config.config ?? {}, options);
   const network = options.network ?? DEFAULT_NETWORK;
   const record: ContainerRecord = {

@@ -1,4 +1,5 @@
 import { isImagoError } from '../core/errors.ts';
+import type { Platform } from '../oci/platform.ts';
 import { parseReference } from '../oci/reference.ts';
 import type { Store } from '../store/store.ts';
 import type { PullOptions } from '../transfer/pull.ts';
@@ -9,6 +10,8 @@ export type PullPolicy = 'always' | 'missing' | 'never';
 export interface ImageWish {
   /** Default 'missing'. */
   pull?: PullPolicy;
+  /** An image for another one is as good as none. */
+  platform?: Platform;
   /** Called before an image is fetched, with how to do that. */
   onPull?: (name: string, missing: boolean) => PullOptions | Promise<PullOptions>;
 }
@@ -20,19 +23,20 @@ export interface ImageWish {
 export async function withImage<T>(
   store: Store,
   image: string,
-  { pull = 'missing', onPull }: ImageWish,
+  { pull = 'missing', platform, onPull }: ImageWish,
   work: () => T | Promise<T>,
 ): Promise<T> {
   if (pull !== 'always') {
     try {
       return await work();
     } catch (error) {
-      if (pull === 'never' || !isImagoError(error, 'IMAGE_NOT_FOUND') || !isName(image)) throw error;
+      const missing = isImagoError(error, 'IMAGE_NOT_FOUND') || isImagoError(error, 'PLATFORM_MISMATCH');
+      if (pull === 'never' || !missing || !isName(image)) throw error;
     }
   }
   const options = await onPull?.(image, pull !== 'always');
   const { pullImage } = await import('../transfer/pull.ts');
-  await pullImage(store, image, options);
+  await pullImage(store, image, platform === undefined ? options : { ...options, platform });
   return await work();
 }
 

@@ -12,6 +12,8 @@ import { BuildLab, whyNoRun } from './lab.ts';
 
 const host = hostPlatform(process.arch).architecture;
 const foreign = ['s390x', 'riscv64'].find((architecture) => findEmulation(architecture)?.fixed !== true);
+const EMULATED = 'arm64';
+const emulated = host !== EMULATED && findEmulation(EMULATED)?.fixed === true;
 const env = ({ config }: Pick<Image, 'config'>): string[] =>
   config.config!.Env!.filter((entry) => !entry.startsWith('PATH='));
 
@@ -135,8 +137,20 @@ describe('RUN for several platforms', { skip: whyNoRun() }, () => {
     assert.equal(output, 'x\nx\n');
   });
 
+  it('of a platform that an emulator runs', {
+    skip: emulated ? false : `no emulator of ${EMULATED} is registered with flag F (qemu-user-static, binfmt-support)`,
+  }, async () => {
+    using lab = new BuildLab();
+    writeFileSync(join(lab.context, 'hello'), armProgram('hello\n'), { mode: 0o755 });
+    const { image, output } = await lab.build('FROM scratch\nCOPY hello /\nRUN ["/hello"]', {
+      platform: `linux/${EMULATED}`,
+    });
+    assert.equal(output, 'hello\n');
+    assert.equal(image.config.architecture, EMULATED);
+  });
+
   it('of a platform that the machine cannot run, it says what is missing', {
-    skip: foreign === undefined,
+    skip: foreign === undefined && 'emulators of all platforms are registered',
   }, async () => {
     using lab = new BuildLab();
     await lab.importBase();
@@ -187,3 +201,41 @@ describe('emulation', () => {
     });
   });
 });
+
+/** A static ELF program for Linux on 64-bit Arm that writes a text and exits with 0. */
+function armProgram(text: string): Buffer {
+  const base = 0x400000;
+  const code = [
+    0xd2800020, // mov x0, #1
+    0x100000e1, // adr x1, text (28 bytes on)
+    0xd2800002 | (text.length << 5), // mov x2, #length
+    0xd2800808, // mov x8, #64 (write)
+    0xd4000001, // svc #0
+    0xd2800000, // mov x0, #0
+    0xd2800ba8, // mov x8, #93 (exit)
+    0xd4000001, // svc #0
+  ];
+  const head = 64 + 56;
+  const size = head + code.length * 4 + text.length;
+  const elf = Buffer.alloc(size);
+  // ELF-64 specification 1.5, File Header and Program Header: one segment, the whole file, readable and executable.
+  elf.write('\x7fELF\x02\x01\x01', 'latin1');
+  elf.writeUInt16LE(2, 16); // ET_EXEC
+  elf.writeUInt16LE(183, 18); // EM_AARCH64
+  elf.writeUInt32LE(1, 20);
+  elf.writeBigUInt64LE(BigInt(base + head), 24);
+  elf.writeBigUInt64LE(64n, 32);
+  elf.writeUInt16LE(64, 52);
+  elf.writeUInt16LE(56, 54);
+  elf.writeUInt16LE(1, 56);
+  elf.writeUInt32LE(1, 64); // PT_LOAD
+  elf.writeUInt32LE(5, 68);
+  elf.writeBigUInt64LE(BigInt(base), 80);
+  elf.writeBigUInt64LE(BigInt(base), 88);
+  elf.writeBigUInt64LE(BigInt(size), 96);
+  elf.writeBigUInt64LE(BigInt(size), 104);
+  elf.writeBigUInt64LE(0x1000n, 112);
+  for (const [i, word] of code.entries()) elf.writeUInt32LE(word >>> 0, head + i * 4);
+  elf.write(text, head + code.length * 4, 'latin1');
+  return elf;
+}

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PullPrinter } from '../../src/cli/pull-output.ts';
-import { Lab, noise, type SampleImage, sampleImage, sha256 } from '../archive/lab.ts';
+import { describe as describeImage, Lab, noise, type SampleImage, sampleImage, sha256 } from '../archive/lab.ts';
 import { Arena } from '../faults/arena.ts';
 import type { Outcome } from '../faults/running.ts';
 import { needsContainers, packBusybox } from '../faults/samples.ts';
@@ -194,6 +194,32 @@ describe('an image that is not here', { skip: needsContainers() ?? false }, () =
     assert.equal(status, 0, stderr);
     assert.match(stdout, /^[0-9a-f]{64}\n$/);
     await ok('rm', 'made');
+  });
+
+  test('is here for another platform only', async () => {
+    const [own, other] = [undefined, 's390x'].map((architecture) => {
+      const image = sampleImage([lab.tar(lab.path('small'))], { architecture });
+      registry.putImage('both', architecture ?? 'own', image);
+      const { architecture: told } = JSON.parse(image.config.toString()) as { architecture: string };
+      return { ...describeImage(image), platform: { os: 'linux', architecture: told } };
+    });
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    registry.putManifest('both', 'latest', { schemaVersion: 2, mediaType, manifests: [own, other] });
+    const both = `${registry.host}/both`;
+    const platformOf = async (...words: string[]): Promise<string> => {
+      const { status, stderr } = await imago('create', '--name', 'of', '-q', ...words, both);
+      assert.equal(status, 0, stderr);
+      const id = await ok('inspect', '--format', '{{.Image}}', 'of');
+      await ok('rm', 'of');
+      return await ok('inspect', '--format', '{{.Architecture}}', id.trim());
+    };
+    const here = await platformOf();
+    assert.notEqual(here, 's390x\n');
+    const refused = await imago('create', '--pull=never', '--platform', 'linux/s390x', both);
+    assert.equal(refused.status, 125);
+    assert.match(refused.stderr, /is not there for this platform: wanted linux\/s390x, got linux\//);
+    assert.equal(await platformOf('--platform', 'linux/s390x'), 's390x\n');
+    assert.equal(await platformOf(), here);
   });
 
   test('is fetched by build: what it starts from, with its triggers, and what it copies from', async () => {
