@@ -1,6 +1,6 @@
 import { ImagoError } from '../core/errors.ts';
 import { DockerfileError, type LineRange, nearestWord } from '../formats/dockerfile/errors.ts';
-import { type ExpandOptions, expandWord } from '../formats/dockerfile/expand.ts';
+import type { ExpandOptions } from '../formats/dockerfile/expand.ts';
 import type {
   Dockerfile,
   FromInstruction,
@@ -10,9 +10,9 @@ import type {
 } from '../formats/dockerfile/instruction.ts';
 import { parseInstruction, parseTrigger } from '../formats/dockerfile/parse.ts';
 import { findWord, type Positioned } from '../formats/dockerfile/position.ts';
-import { formatPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
-import { locateSubstitution } from './checks/variables.ts';
+import { type Platform, parsePlatform } from '../oci/platform.ts';
 import type { NamedContext, NamedContexts } from './context/names.ts';
+import { expandGlobal, type GlobalArgsInput, readGlobalArgs } from './global-args.ts';
 import { checkMount, checkRun } from './mounts/check.ts';
 
 /** Where a stage starts from, or a COPY takes from. */
@@ -52,14 +52,7 @@ export interface BuildPlan {
   expand: ExpandOptions;
 }
 
-export interface PlanOptions {
-  buildArgs: ReadonlyMap<string, string>;
-  /** A stage's name or number; default: the last. */
-  target?: string;
-  /** What this machine is. */
-  host: Platform;
-  /** Of the result. */
-  platform: Platform;
+export interface PlanOptions extends GlobalArgsInput {
   /** ONBUILD of an image in the store. */
   triggersOf(reference: string, platform: Platform, from: FromInstruction): readonly string[];
   /** They win over stages and images of their names. */
@@ -78,31 +71,20 @@ class Planner {
   readonly #file: Dockerfile;
   readonly #options: PlanOptions;
   readonly #expand: ExpandOptions;
-  readonly #globalArgs: Map<string, string>;
+  readonly #globalArgs: ReadonlyMap<string, string>;
   readonly #stages: PlannedStage[] = [];
 
   constructor(file: Dockerfile, options: PlanOptions) {
     this.#file = file;
     this.#options = options;
     this.#expand = { escape: file.escape };
-    this.#globalArgs = platformArgs(options, file.stages.at(-1)?.from.stage);
+    this.#globalArgs = readGlobalArgs(file, options);
   }
 
   plan(): BuildPlan {
-    this.#readGlobalArgs();
     for (const { from, instructions } of this.#file.stages) this.#addStage(from, instructions);
     const target = this.#target();
     return { target, stages: this.#collect(target), globalArgs: this.#globalArgs, expand: this.#expand };
-  }
-
-  #readGlobalArgs(): void {
-    for (const instruction of this.#file.globalArgs) {
-      for (const { key, value } of instruction.args) {
-        const given = this.#options.buildArgs.get(key);
-        const own = given ?? (value === undefined ? undefined : this.#expandGlobal(value, instruction));
-        if (own !== undefined) this.#globalArgs.set(key, own);
-      }
-    }
   }
 
   #addStage(from: FromInstruction, instructions: StageInstruction[]): void {
@@ -257,38 +239,11 @@ class Planner {
   }
 
   #expandGlobal(text: string, at: LineRange & Positioned): string {
-    try {
-      return expandWord(text, (name) => this.#globalArgs.get(name), this.#expand);
-    } catch (error) {
-      throw locateSubstitution(error, at);
-    }
+    return expandGlobal(text, this.#globalArgs, this.#expand, at);
   }
 }
 
 /** An error about a word of the instruction. */
 function pointed(problem: string, at: LineRange & Positioned, word: string, cause?: unknown): DockerfileError {
   return new DockerfileError(problem, at, cause, findWord(at, word));
-}
-
-/** https://docs.docker.com/reference/dockerfile/#automatic-platform-args-in-the-global-scope */
-export function platformArgs(
-  options: Pick<PlanOptions, 'host' | 'platform' | 'target' | 'buildArgs'>,
-  last: string | undefined,
-): Map<string, string> {
-  const { host, platform, target, buildArgs } = options;
-  const args = new Map<string, string>();
-  for (const [prefix, value] of [
-    ['BUILD', host],
-    ['TARGET', platform],
-  ] as const) {
-    args.set(`${prefix}PLATFORM`, formatPlatform(value));
-    args.set(`${prefix}OS`, value.os);
-    args.set(`${prefix}ARCH`, value.architecture);
-    args.set(`${prefix}VARIANT`, value.variant ?? '');
-    args.set(`${prefix}OSVERSION`, value['os.version'] ?? '');
-  }
-  args.set('TARGETSTAGE', (target || last) ?? 'default');
-  // These alone need no ARG for a --build-arg to count in the global scope.
-  for (const name of args.keys()) if (buildArgs.has(name)) args.set(name, buildArgs.get(name)!);
-  return args;
 }

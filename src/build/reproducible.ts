@@ -15,29 +15,7 @@ import { INLINE_CACHE } from './cache-format.ts';
 import { ImageFiles } from './context/image-source.ts';
 import { ChunkWriter, finishTar } from './copy/stream.ts';
 
-const NAME = 'SOURCE_DATE_EPOCH';
 const PIECE = 1 << 20;
-
-/** SOURCE_DATE_EPOCH (reproducible-builds.org/specs/source-date-epoch); undefined for ''. Throws `BAD_EPOCH`. */
-export function parseEpoch(text: string): Date | undefined {
-  if (text === '') return undefined;
-  if (/^\d{1,12}$/.test(text)) return new Date(Number(text) * 1000);
-  throw new ImagoError('BAD_EPOCH', 'SOURCE_DATE_EPOCH is no time', {
-    want: 'seconds since 1970',
-    got: JSON.stringify(text),
-  });
-}
-
-/**
- * The time of a build: given, or its build argument SOURCE_DATE_EPOCH. One that is given is a build argument then, too,
- * so that an ARG finds it, as with buildx. Throws `BAD_EPOCH`.
- */
-export function buildEpoch(given: Date | undefined, buildArgs: Map<string, string>): Date | undefined {
-  const text = buildArgs.get(NAME);
-  if (given === undefined) return text === undefined ? undefined : parseEpoch(text);
-  if (text === undefined) buildArgs.set(NAME, String(Math.floor(given.getTime() / 1000)));
-  return given;
-}
 
 /**
  * The draft with new layers in which nothing is younger than the epoch (BuildKit's `rewrite-timestamp`). Layers of

@@ -16,11 +16,15 @@ export interface Arrived {
   path: string;
   /** Bytes. */
   size: number;
+  /** What a server says of it (Last-Modified). */
+  modified?: Date;
 }
 
 interface ReceiveOptions {
   /** Inflate, where it is compressed. */
   unpack: boolean;
+  /** Leave the bytes where they are if the server says when they were changed. */
+  timeOnly?: boolean;
   signal: AbortSignal | undefined;
   note(text: string): void;
   /** With which a URL is asked for. */
@@ -33,6 +37,8 @@ const BLOCK = 512;
 export async function receive(input: ContextInput, path: string, options: ReceiveOptions): Promise<Arrived> {
   const { unpack, signal, note } = options;
   using client = typeof input === 'string' ? await openUrl(input, options) : undefined;
+  const modified = client?.modified;
+  if (options.timeOnly === true && modified !== undefined) return { kind: 'text', path, size: 0, modified };
   const source = client?.body ?? (input as AsyncIterable<Uint8Array>);
   const { head, all } = await peek(source);
   const compressed = unpack && detectCompression(head) !== 'none';
@@ -54,7 +60,7 @@ export async function receive(input: ContextInput, path: string, options: Receiv
   note(`transferring: ${formatSize(size)}`);
   const tar = isTarHeader(start);
   if (compressed && !tar) throw notATar();
-  return { kind: tar ? 'tar' : 'text', path, size };
+  return { kind: tar ? 'tar' : 'text', path, size, ...(modified && { modified }) };
 }
 
 async function peek(source: AsyncIterable<Uint8Array>): Promise<{ head: Uint8Array; all: AsyncIterable<Uint8Array> }> {
@@ -93,12 +99,14 @@ function notATar(): ImagoError {
 async function openUrl(
   text: string,
   { signal, rights }: ReceiveOptions,
-): Promise<Disposable & { body: AsyncIterable<Uint8Array> }> {
+): Promise<Disposable & { body: AsyncIterable<Uint8Array>; modified: Date | undefined }> {
   const { UrlClient } = await import('../build/remote/http.ts');
   const client = new UrlClient({}, signal, rights);
   try {
     const body = await client.get(new URL(text), {});
-    return { body, [Symbol.dispose]: () => client[Symbol.dispose]() };
+    const time = Date.parse(body.headers['last-modified'] ?? '');
+    const modified = Number.isNaN(time) ? undefined : new Date(time);
+    return { body, modified, [Symbol.dispose]: () => client[Symbol.dispose]() };
   } catch (error) {
     client[Symbol.dispose]();
     throw error;

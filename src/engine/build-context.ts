@@ -10,8 +10,10 @@ import {
 import { findSource, readSource, type SourceNode } from '../build/context/source.ts';
 import { readTarContext } from '../build/context/tar.ts';
 import { decodeDockerfile } from '../build/dockerfile-text.ts';
+import type { RemoteEpoch } from '../build/epoch-source.ts';
 import type { BuildProgress } from '../build/events.ts';
 import type { Materials } from '../build/provenance.ts';
+import { showRemote } from '../build/remote/http.ts';
 import { gitAuthorization, type ReadSecret, type RemoteRights } from '../build/remote/secrets.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -21,6 +23,7 @@ import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { type GitSource, hideCredentials, parseGitUrl } from '../system/git-url.ts';
 import { type Arrived, fileNode, receive } from './build-context-stream.ts';
+import { type Cloned, checkFile, type Fetched, fetchedTime } from './build-context-time.ts';
 
 /** A Dockerfile as the build read it: errors point into it. */
 export interface DockerfileSource {
@@ -59,6 +62,8 @@ export class BuildContexts implements Disposable {
   readonly #rights: RemoteRights;
   readonly #held = new DisposableStack();
   readonly #named: Map<string, Promise<ContextSource>> = new Map();
+  /** What was fetched, by its place; undefined is the main context. */
+  readonly #fetched: Map<string | undefined, Fetched> = new Map();
 
   constructor(options: {
     store: Store;
@@ -91,13 +96,15 @@ export class BuildContexts implements Disposable {
       }
       const git = parseGitUrl(/^github\.com\//.test(context) ? `https://${context}` : context);
       if (git !== undefined) {
-        const directory = await this.#clone({ ...git, keepGitDir: git.keepGitDir ?? this.#keepGitDir });
-        const source = privateSource(directory, PLACE);
+        const cloned = await this.#clone({ ...git, keepGitDir: git.keepGitDir ?? this.#keepGitDir });
+        this.#fetched.set(undefined, cloned);
+        const source = privateSource(cloned.directory, PLACE);
         return { source, dockerfile: readInside(source.open().root, file), ignorePatterns };
       }
       if (!/^https?:\/\//.test(context)) throw badContext(context);
     }
     const arrived = await this.#receive(context, PLACE);
+    if (typeof context === 'string') this.#fetched.set(undefined, arrived);
     if (arrived.kind === 'tar') {
       const source = fixedSource(this.#openTar(arrived), PLACE);
       return { source, dockerfile: readInside(source.open().root, file), ignorePatterns };
@@ -120,29 +127,54 @@ export class BuildContexts implements Disposable {
     const shown = `build context ${hideCredentials(place)}`;
     if (isDirectory(place)) return directorySource(this.#store, place, readIgnore(place, undefined), shown);
     const git = parseGitUrl(place);
-    if (git !== undefined) return privateSource(await this.#clone(git), shown);
+    if (git !== undefined) {
+      const cloned = await this.#clone(git);
+      this.#fetched.set(place, cloned);
+      return privateSource(cloned.directory, shown);
+    }
     if (!/^https?:\/\//.test(place)) throw badContext(place);
     const arrived = await this.#receive(place, shown);
+    this.#fetched.set(place, arrived);
     // As BuildKit: one file of this name, and no archive is unpacked.
     return fixedSource(fileNode('context', arrived), shown);
   }
 
-  #clone(source: GitSource): Promise<string> {
+  /**
+   * When the files of a context were made, as far as that is known of what comes over the network: the commit's time,
+   * what the server says, else the newest file of an archive. `place`: of a named one; undefined is the main context.
+   */
+  async timeOf(place: string | undefined): Promise<Date | undefined> {
+    if (place !== undefined) await this.openNamed(place);
+    return fetchedTime(this.#fetched.get(place));
+  }
+
+  /** The same of what ADD would fetch. Throws `DIGEST_MISMATCH`, and what fetching throws. */
+  async timeOfRemote({ source, checksum }: RemoteEpoch): Promise<Date | undefined> {
+    if (source.kind === 'git') {
+      const { git } = source;
+      return fetchedTime(await this.#clone({ ...git, checksum: checksum ?? git.checksum }));
+    }
+    const arrived = await this.#receive(source.url.href, showRemote(source.url), true);
+    if (checksum !== undefined && arrived.modified === undefined) await checkFile(arrived.path, checksum, source.url);
+    return fetchedTime(arrived);
+  }
+
+  #clone(source: GitSource): Promise<Cloned> {
     return this.#progress.step(`[internal] load git source ${hideCredentials(source.url)}`, async (step) => {
       const { fetchGit } = await import('../system/git.ts');
       const authorization = gitAuthorization(source.url, this.#rights);
       const directory = this.#held.use(Ingest.create(this.#store, 'context')).path('files');
-      const { commit } = await fetchGit(source, directory, { signal: this.#signal, authorization });
+      const { commit, time } = await fetchGit(source, directory, { signal: this.#signal, authorization });
       step.note(`commit ${commit}`);
       this.#materials?.addGit(source.ref === undefined ? source.url : `${source.url}#${source.ref}`, commit);
-      return { value: directory };
+      return { value: { directory, time: new Date(time * 1000) } };
     });
   }
 
-  #receive(context: ContextInput, what: string): Promise<Arrived> {
+  #receive(context: ContextInput, what: string, timeOnly = false): Promise<Arrived> {
     const name = typeof context === 'string' ? `load remote ${what.replace(/^the /, '')}` : `load ${what.slice(4)}`;
     return this.#progress.step(`[internal] ${name}`, async (step) => {
-      const options = { unpack: what === PLACE, signal: this.#signal, note: step.note, rights: this.#rights };
+      const options = { unpack: what === PLACE, timeOnly, signal: this.#signal, note: step.note, rights: this.#rights };
       try {
         const ingest = this.#held.use(Ingest.create(this.#store, 'context'));
         return { value: await receive(context, ingest.path('context'), options) };

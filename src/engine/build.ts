@@ -2,12 +2,12 @@ import type { ArchiveSink } from '../archive/write-tar.ts';
 import { isSweepDue } from '../build/cache.ts';
 import { checkFrontend } from '../build/checks/frontend.ts';
 import { NamedContexts } from '../build/context/names.ts';
+import { EPOCH_ARG, formatEpoch } from '../build/epoch.ts';
 import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
 import { type OnFailure, onlyFirst } from '../build/failure.ts';
 import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
 import type { ReadSecret } from '../build/remote/secrets.ts';
-import { buildEpoch } from '../build/reproducible.ts';
 import { type Entitlement, type RunNetwork, type RunSettings, withHostname } from '../build/run.ts';
 import { solvePlans } from '../build/solve.ts';
 import { BuildCaches, checkCacheOptions } from '../exporter/cache.ts';
@@ -25,6 +25,7 @@ import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
 import { suggestStage, warnOfChecks } from './build-checks.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
+import { settleEpoch } from './build-epoch.ts';
 import { factsOf } from './build-facts.ts';
 import { checkRunnable, readPlatforms } from './build-platforms.ts';
 import { BuildSecrets, type SecretSource } from './build-secrets.ts';
@@ -112,10 +113,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const { rewriteTimestamp, stdout, annotations = [], attest = {} } = options;
   const attested = attest.sbom === true || attest.provenance !== undefined;
   checkOutputs(outputs, { named: references.length > 0, indexed: platforms.length > 1 || attested });
-  const buildArgs = new Map(Object.entries(options.buildArgs ?? {}));
+  const given = givenArgs(options);
   const named = new NamedContexts(options.contexts);
-  const keepGitDir = isTrue(buildArgs.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
-  const epoch = buildEpoch(options.epoch, buildArgs);
+  const keepGitDir = isTrue(given.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
   const materials = new Materials();
   const secrets = new BuildSecrets(options.secrets ?? {});
   const readSecret: ReadSecret = (id) => secrets.read(id, false);
@@ -126,22 +126,24 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     ignorePatterns,
   } = await contexts.open(definition === undefined ? options : { context: options.context, file: NO_FILE });
   if (definition === undefined) options.onDockerfile?.(dockerfile);
-  checkFrontend(dockerfile.text, buildArgs);
+  checkFrontend(dockerfile.text, given);
   const file = definition ?? parseDockerfile(dockerfile.text);
-  warnOfInput(file, buildArgs, progress);
+  warnOfInput(file, given, progress);
+  const target = { target: options.target, platform: platforms[0]!, host };
+  const { epoch, buildArgs } = await settleEpoch({ ...target, file, buildArgs: given, named, contexts });
   await using agents = new BuildAgents(store, options.ssh ?? {});
   using lease = store.lease('build');
   const { pull: policy = 'missing', signal } = options;
   const bases = new BaseImages({ store, lease, policy, progress, signal });
   const triggersOf = (reference: string, wanted: Platform): readonly string[] => bases.triggersOf(reference, wanted);
-  const common = { buildArgs, target: options.target, host, triggersOf, contexts: named };
+  const common = { ...target, buildArgs, epoch: epoch ?? null, triggersOf, contexts: named };
   const planAll = (): BuildPlan[] => platforms.map((platform) => planBuild(file, { ...common, platform }));
   let plans = planAll();
   // A base's triggers may need further bases.
   while (await bases.fetchWanted()) plans = planAll();
   warnOfContexts(named, progress);
   const find = (reference: string, wanted: Platform): Image | undefined => bases.peek(reference, wanted);
-  const checked = { buildArgs, target: options.target, platform: platforms[0]!, host, ignorePatterns, contexts: named };
+  const checked = { ...target, buildArgs, ignorePatterns, contexts: named };
   if (definition === undefined) warnOfChecks(dockerfile.text, { ...checked, find }, progress);
   const { cacheFrom: from, cacheTo: to, noCache = false } = options;
   using caches = await BuildCaches.open({ store, lease, from, to, noCache, progress, signal });
@@ -176,12 +178,26 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     platform: platforms[i]!,
     draft: caches.withInline(withLabels(draft, options.labels ?? {})),
   }));
-  const facts = { ...factsOf(plans, options), dockerfile, buildArgs, host, materials: materials.list(), started };
+  const facts = {
+    ...factsOf(plans, options),
+    dockerfile,
+    buildArgs: given,
+    host,
+    materials: materials.list(),
+    started,
+  };
   const output = { references, outputs, annotations, attest, facts, epoch, rewriteTimestamp, stdout };
   const built = await writeOutputs({ store, lease, images, ...output, progress, signal });
   await caches.export(drafts);
   if (isSweepDue(store)) await (await import('./build-cache-prune.ts')).sweepRecords(store);
   return built;
+}
+
+/** The time of a library's caller is a build argument, too, so that an ARG finds it, as with buildx. */
+function givenArgs({ buildArgs, epoch }: BuildOptions): Map<string, string> {
+  const given = new Map(Object.entries(buildArgs ?? {}));
+  if (epoch !== undefined) given.set(EPOCH_ARG, formatEpoch(epoch));
+  return given;
 }
 
 function withLabels(draft: ImageDraft, labels: Readonly<Record<string, string>>): ImageDraft {

@@ -28,13 +28,20 @@ export interface GitOptions {
   authorization?: string | undefined;
 }
 
+export interface FetchedCommit {
+  /** In full. */
+  commit: string;
+  /** When it was committed, in seconds since 1970. */
+  time: number;
+}
+
 /**
  * Fetches one commit of a repository, no deeper than the remote allows, into `into`, a directory that is made if it
  * is missing and must be empty, and its submodules. Files have the commit's time and modes that no umask shapes.
  * Without `keepGitDir`, and always where a subdir is asked for, there is no `.git`.
  * Throws `GIT_MISSING`, `GIT_FAILED`, `GIT_CHECKSUM`, `GIT_SUBDIR` and the signal's reason.
  */
-export async function fetchGit(source: GitSource, into: string, options: GitOptions = {}): Promise<{ commit: string }> {
+export async function fetchGit(source: GitSource, into: string, options: GitOptions = {}): Promise<FetchedCommit> {
   const tree = source.subdir === undefined ? into : `${into}.git-tree`;
   mkdirSync(tree, { recursive: true });
   try {
@@ -53,7 +60,7 @@ export async function fetchGit(source: GitSource, into: string, options: GitOpti
     } else removeGitDirs(tree);
     if (source.subdir !== undefined) takeSubdir(tree, source.subdir, into);
     setTimes(into, time);
-    return { commit: commit.id };
+    return { commit: commit.id, time };
   } finally {
     if (tree !== into) rmSync(tree, { recursive: true, force: true });
   }

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'node:test';
-import { parseEpoch } from '../../src/build/reproducible.ts';
+import { parseEpoch } from '../../src/build/epoch.ts';
 import { loadImages } from '../../src/engine/load.ts';
 import { saveImages } from '../../src/engine/save.ts';
 import { resolveImage } from '../../src/image/resolve.ts';

@@ -145,11 +145,7 @@ export class RemoteFile implements Disposable {
 
   #checkDigest(digest: string): void {
     if (this.#checksum === undefined || this.#checksum === `sha256:${digest}`) return;
-    throw new ImagoError('DIGEST_MISMATCH', `digest mismatch for ${showRemote(this.#source.url)}`, {
-      want: this.#checksum,
-      got: `sha256:${digest}`,
-      remedy: 'the file was changed: check it, then correct --checksum',
-    });
+    throw wrongDigest(this.#source.url, this.#checksum, `sha256:${digest}`);
   }
 
   /** Beside the digests of inputs, and swept with them. */
@@ -188,6 +184,14 @@ export class RemoteFile implements Disposable {
     this.#spool.ingest[Symbol.dispose]();
     this.#spool = undefined;
   }
+}
+
+export function wrongDigest(url: URL, want: string, got: string): ImagoError {
+  return new ImagoError('DIGEST_MISMATCH', `digest mismatch for ${showRemote(url)}`, {
+    want,
+    got,
+    remedy: 'the file was changed: check it, then correct --checksum',
+  });
 }
 
 function isHeader(value: unknown): boolean {

@@ -1,7 +1,7 @@
 import { addAbortSignal } from 'node:stream';
 import type { CheckWarning } from '../../build/checks/report.ts';
 import { decodeDockerfile } from '../../build/dockerfile-text.ts';
-import { parseEpoch } from '../../build/reproducible.ts';
+import { EPOCH_ARG } from '../../build/epoch.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
 import type { DockerfileSource } from '../../engine/build-context.ts';
@@ -157,13 +157,12 @@ async function readOptions({ args, options, stdin, stdout, signal }: CommandCont
     throw new ImagoError('BAD_USAGE', 'standard input cannot be both the context and the Dockerfile: leave --file out');
   }
   const input = addAbortSignal(signal, stdin);
-  const buildArgs = readBuildArgs(options['build-arg'] as string[]);
   return {
     context: path === '-' ? input : path,
     file: file === '-' ? { name: 'Dockerfile', text: await readInput(input) } : file,
     contexts: readContexts(options['build-context'] as string[]),
     tags: options.tag as string[],
-    buildArgs,
+    buildArgs: readBuildArgs(options['build-arg'] as string[]),
     labels: readPairs(options.label as string[]),
     target: options.target as string | undefined,
     platform: options.platform as string[],
@@ -175,7 +174,6 @@ async function readOptions({ args, options, stdin, stdout, signal }: CommandCont
     pull: options.pull === true ? 'always' : 'missing',
     ...readBuildRunOptions(options),
     ...readBuildOutputOptions(options, stdout),
-    epoch: parseEpoch(buildArgs.SOURCE_DATE_EPOCH ?? process.env.SOURCE_DATE_EPOCH ?? ''),
   };
 }
 
@@ -213,9 +211,11 @@ function readContexts(words: readonly string[]): Record<string, string> {
   return readPairs(words);
 }
 
-/** Without a value it is the caller's own variable, if that is set. */
+/** Without a value it is the caller's own variable, if that is set; SOURCE_DATE_EPOCH need not be named. */
 function readBuildArgs(words: readonly string[]): Record<string, string> {
   const out: Record<string, string> = {};
+  const epoch = process.env[EPOCH_ARG];
+  if (epoch) out[EPOCH_ARG] = epoch;
   for (const word of words) {
     const equals = word.indexOf('=');
     const name = equals < 0 ? word : word.slice(0, equals);
