@@ -1,4 +1,5 @@
 import { DockerfileError, type LineRange } from '../formats/dockerfile/errors.ts';
+import type { ExpandOptions } from '../formats/dockerfile/expand.ts';
 import type { AddInstruction, Dockerfile, Stage } from '../formats/dockerfile/instruction.ts';
 import type { Positioned } from '../formats/dockerfile/position.ts';
 import type { NamedContext, NamedContexts } from './context/names.ts';
@@ -42,16 +43,17 @@ export function findEpochSource(
   if (stage === undefined)
     throw badEpoch(text, 'seconds since 1970, context, or the name of a build context or a stage');
   args.delete(EPOCH_ARG);
-  return remoteOf(stage, args, { buildArgs: input.buildArgs, escape: file.escape });
+  return remoteOf(stage, args, input.buildArgs, { escape: file.escape });
 }
 
 function remoteOf(
   { from, instructions }: Stage,
   args: Map<string, string>,
-  { buildArgs, escape }: { buildArgs: ReadonlyMap<string, string>; escape: string },
+  buildArgs: ReadonlyMap<string, string>,
+  options: ExpandOptions,
 ): RemoteEpoch {
   const refuse = (problem: string): DockerfileError => new DockerfileError(`${EPOCH_ARG} stage ${problem}`, from);
-  const expand = (text: string, at: LineRange & Positioned): string => expandGlobal(text, args, { escape }, at);
+  const expand = (text: string, at: LineRange & Positioned): string => expandGlobal(text, args, options, at);
   if (expand(from.image, from) !== 'scratch') throw refuse('must use FROM scratch');
   let found: RemoteEpoch | undefined;
   for (const instruction of instructions) {

@@ -17,6 +17,18 @@ import { ChunkWriter, finishTar } from './copy/stream.ts';
 
 const PIECE = 1 << 20;
 
+/** The draft with nothing but the base's history younger than the epoch in its config. */
+export function limitTimes(draft: ImageDraft, epoch: Date): ImageDraft {
+  const { config, baseHistory = 0 } = draft;
+  const latest = epoch.toISOString();
+  const limit = (time: string | undefined): string =>
+    time === undefined || Date.parse(time) > epoch.getTime() ? latest : time;
+  const history = config.history?.map((entry, i) =>
+    i < baseHistory ? entry : { ...entry, created: limit(entry.created) },
+  );
+  return { ...draft, config: { ...config, created: limit(config.created), ...(history && { history }) } };
+}
+
 /**
  * The draft with new layers in which nothing is younger than the epoch (BuildKit's `rewrite-timestamp`). Layers of
  * the base and their history stay as they are. The same layers and epoch give the same layers again.

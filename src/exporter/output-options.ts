@@ -1,3 +1,4 @@
+import { parseEpoch } from '../build/epoch.ts';
 import { ImagoError } from '../core/errors.ts';
 import { splitFields } from '../formats/dockerfile/mount.ts';
 import { formatPlatform, parsePlatform } from '../oci/platform.ts';
@@ -35,6 +36,8 @@ export interface BuildOutput {
   forceCompression?: boolean;
   /** No file of the new layers is younger than the epoch. */
   rewriteTimestamp?: boolean;
+  /** In the place of the build's; null for none. */
+  epoch?: Date | null;
   /** Default: true, but for type=docker. */
   ociMediaTypes?: boolean;
   /** Attestations as OCI 1.1 artifacts with a subject, instead of as BuildKit has always written them. */
@@ -111,6 +114,9 @@ function setOption(output: BuildOutput, key: string, value: string): void {
       return;
     case 'rewrite-timestamp':
       output.rewriteTimestamp = boolean(key, value);
+      return;
+    case 'source-date-epoch':
+      output.epoch = parseEpoch(value) ?? null;
       return;
     case 'oci-mediatypes':
       output.ociMediaTypes = boolean(key, value);

@@ -3,11 +3,16 @@ import { basename } from 'node:path';
 import { writeLayoutDirectory } from '../archive/write-directory.ts';
 import { writeFileWhole } from '../archive/write-file.ts';
 import { type ArchiveSink, writeLayoutTar } from '../archive/write-tar.ts';
+
 import { ImageFiles } from '../build/context/image-source.ts';
+import { formatEpoch } from '../build/epoch.ts';
+
 import type { BuildProgress, StepProgress } from '../build/events.ts';
 import { type BuildFacts, composeProvenance } from '../build/provenance.ts';
-import { rewriteTimes } from '../build/reproducible.ts';
+
+import { limitTimes, rewriteTimes } from '../build/reproducible.ts';
 import { composeSbom } from '../build/sbom/sbom.ts';
+
 import { byteString } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -101,7 +106,8 @@ function isLoad({ type, dest }: BuildOutput): boolean {
 class OutputWriter {
   readonly #request: OutputRequest;
   readonly #facts: BuildFacts;
-  readonly #rewritten: Map<ImageDraft, Promise<ImageDraft>> = new Map();
+  /** By draft and time. */
+  readonly #rewritten: Map<string, Promise<ImageDraft>> = new Map();
   #result: { composed: ComposedImage; names: Reference[] } | undefined;
 
   constructor(request: OutputRequest) {
@@ -193,7 +199,8 @@ class OutputWriter {
   }
 
   async #files(output: BuildOutput, step: StepProgress): Promise<void> {
-    const { store, images, epoch, signal } = this.#request;
+    const { store, images, signal } = this.#request;
+    const epoch = this.#epoch(output);
     const drafts = await this.#drafts(output, step);
     const split = output.platformSplit ?? images.length > 1;
     const open: ImageFiles[] = [];
@@ -243,22 +250,29 @@ class OutputWriter {
     }));
   }
 
+  #epoch({ epoch = this.#request.epoch }: BuildOutput): Date | undefined {
+    return epoch ?? undefined;
+  }
+
   /** The drafts in the order of platforms, times rewritten where that is wanted. */
   async #drafts(output: BuildOutput, step: StepProgress): Promise<ImageDraft[]> {
-    const { store, lease, images, epoch, signal, rewriteTimestamp } = this.#request;
-    const drafts = images.map(({ draft }) => draft);
+    const { store, lease, images, signal, rewriteTimestamp } = this.#request;
+    const epoch = this.#epoch(output);
+    const own = output.epoch instanceof Date ? output.epoch : undefined;
+    const drafts = images.map(({ draft }) => (own === undefined ? draft : limitTimes(draft, own)));
     if (!(output.rewriteTimestamp ?? rewriteTimestamp ?? false)) return drafts;
     if (epoch === undefined) {
       step.note('rewrite-timestamp is specified, but no SOURCE_DATE_EPOCH');
       return drafts;
     }
     const out: ImageDraft[] = [];
-    for (const draft of drafts) {
-      let rewritten = this.#rewritten.get(draft);
+    for (const [i, draft] of drafts.entries()) {
+      const key = `${i} ${own === undefined ? '' : formatEpoch(own)}`;
+      let rewritten = this.#rewritten.get(key);
       if (rewritten === undefined) {
         step.note(`rewriting times to ${epoch.toISOString()}`);
         rewritten = rewriteTimes(store, lease, draft, epoch, signal);
-        this.#rewritten.set(draft, rewritten);
+        this.#rewritten.set(key, rewritten);
       }
       out.push(await rewritten);
     }

@@ -24,6 +24,8 @@ export interface ImageDraft {
   layers: ImageLayer[];
   /** How many of them, from the lowest, came with the image that it stands on. */
   baseLayers?: number;
+  /** How many lines of the history, from the oldest, came with it. */
+  baseHistory?: number;
   annotations?: Record<string, string>;
 }
 
@@ -67,6 +69,7 @@ export function draftOf(image: Image): ImageDraft {
     },
     layers: manifest.layers.map((descriptor, i) => ({ diffId: diffIds[i]!, descriptor: ociLayer(descriptor) })),
     baseLayers: diffIds.length,
+    baseHistory: history.length,
   };
 }
 
