@@ -166,7 +166,9 @@ function slsa1(facts: BuildFacts, style: ProvenanceStyle): unknown {
 function configSource({ contextUrl, materials }: BuildFacts): { uri?: string; digest?: Material['digest'] } {
   if (contextUrl === undefined) return {};
   const uri = withoutSecrets(contextUrl);
-  return { uri, digest: materials.find((material) => material.uri === uri)?.digest };
+  // A material is all of a repository: the directory that is the context is left out.
+  const whole = uri.replace(/#([^:]*):.*$/, (_, ref: string) => ref && `#${ref}`);
+  return { uri, digest: materials.find((material) => material.uri === whole)?.digest };
 }
 
 function parameters(facts: BuildFacts, { mode }: ProvenanceStyle): unknown {

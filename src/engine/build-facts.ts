@@ -34,9 +34,10 @@ function isRemote(context: string): boolean {
   return /^https?:\/\//.test(context) || parseGitUrl(context) !== undefined;
 }
 
-/** As the material is called. */
+/** As the material is called, and the directory of it. */
 function gitUri(context: string): string {
   const git = parseGitUrl(context);
   if (git === undefined) return context;
-  return git.ref === undefined ? git.url : `${git.url}#${git.ref}`;
+  const { url, ref = '', subdir } = git;
+  return subdir === undefined ? url + (ref && `#${ref}`) : `${url}#${ref}:${subdir}`;
 }

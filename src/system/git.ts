@@ -5,6 +5,7 @@ import { ImagoError } from '../core/errors.ts';
 import { type GitSource, hideCredentials } from './git-url.ts';
 
 const KEPT_COMPLAINT = 4096;
+const SHA256: readonly string[] = ['--object-format=sha256'];
 const COMMIT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /** Nothing of the user's or the machine's configuration: no hooks, no helpers, no prompts. */
@@ -46,8 +47,7 @@ export async function fetchGit(source: GitSource, into: string, options: GitOpti
   mkdirSync(tree, { recursive: true });
   try {
     const git = new GitCommands(tree, source, options);
-    await git.run('init', '-q', '.');
-    const commit = await fetchCommit(git, source);
+    const commit = await initAndFetch(git, source, tree);
     checkCommit(source, commit.tips);
     await git.run('checkout', '-q', '--detach', commit.id);
     if (source.submodules !== false) {
@@ -66,8 +66,32 @@ export async function fetchGit(source: GitSource, into: string, options: GitOpti
   }
 }
 
+/**
+ * A repository of either kind of names, SHA-1 or SHA-256 (gitformat-hash-function-transition(5)): git fetches into
+ * one of the same kind only, and which one it is shows in what is asked for, or in what git says.
+ */
+async function initAndFetch(git: GitCommands, source: GitSource, tree: string): Promise<FoundCommit> {
+  const long = [source.ref, source.checksum].some((text) => /^[0-9a-f]{64}$/i.test(text ?? ''));
+  await git.run('init', '-q', ...(long ? SHA256 : []), '.');
+  try {
+    return await fetchCommit(git, source);
+  } catch (error) {
+    const other =
+      error instanceof ImagoError && /mismatched algorithms|bad revision '[0-9a-f]{64}'/.test(error.message);
+    if (long || !other || git.aborted) throw error;
+    rmSync(join(tree, '.git'), { recursive: true });
+    await git.run('init', '-q', ...SHA256, '.');
+    return await fetchCommit(git, source);
+  }
+}
+
+interface FoundCommit {
+  id: string;
+  tips: string[];
+}
+
 /** The commit, and what its ref points to: an annotated tag has a hash of its own. */
-async function fetchCommit(git: GitCommands, { url, ref }: GitSource): Promise<{ id: string; tips: string[] }> {
+async function fetchCommit(git: GitCommands, { url, ref }: GitSource): Promise<FoundCommit> {
   const wanted = ref ?? 'HEAD';
   try {
     await git.run('fetch', '-q', '--depth=1', '--no-tags', '--', url, wanted);
@@ -84,7 +108,7 @@ async function fetchCommit(git: GitCommands, { url, ref }: GitSource): Promise<{
   }
 }
 
-async function resolve(git: GitCommands, name: string): Promise<{ id: string; tips: string[] }> {
+async function resolve(git: GitCommands, name: string): Promise<FoundCommit> {
   const tip = await git.run('rev-parse', '--verify', '-q', '--end-of-options', name);
   const id = await git.run('rev-parse', '--verify', '-q', '--end-of-options', `${name}^{commit}`);
   if (!COMMIT.test(id)) throw new ImagoError('GIT_FAILED', 'git named no commit', { got: id.slice(0, 100) });

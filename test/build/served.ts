@@ -1,9 +1,10 @@
 /** Files over HTTP, and repositories as git's dumb protocol has them. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BuildLab, Files } from './lab.ts';
 
@@ -60,14 +61,30 @@ export interface RepositoryOptions {
   format?: 'sha1' | 'sha256';
   /** Of the commit, in seconds since 1970. */
   time?: number;
+  tag?: string;
 }
 
-/** A repository with one commit below `directory`, to be fetched by its `.git`; gives the commit. */
+/** Why there can be no repository with names of SHA-256: git has them since 2.29. */
+export function whyNoSha256(): string | false {
+  if (noGit) return noGit;
+  const directory = mkdtempSync(join(tmpdir(), 'imago-sha256-'));
+  try {
+    const { status } = spawnSync('git', ['init', '-q', '--object-format=sha256', directory], { stdio: 'ignore' });
+    return status === 0 ? false : "git has no '--object-format=sha256'";
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * A repository with one commit below `directory`, to be fetched by its `.git`; gives the commit. Called again, it adds
+ * one; `tag` names it.
+ */
 export function makeRepository(
   lab: BuildLab,
   directory: string,
   files: Files,
-  { format = 'sha1', time = 1_000_000_000 }: RepositoryOptions = {},
+  { format = 'sha1', time = 1_000_000_000, tag }: RepositoryOptions = {},
 ): string {
   mkdirSync(directory, { recursive: true });
   lab.write(files, directory);
@@ -88,6 +105,7 @@ export function makeRepository(
   git('init', '-q', '-b', 'main', `--object-format=${format}`);
   git('add', '-A');
   git('commit', '-q', '-m', 'first');
+  if (tag !== undefined) git('tag', tag);
   git('update-server-info');
   return git('rev-parse', 'HEAD');
 }
