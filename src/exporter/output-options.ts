@@ -199,7 +199,7 @@ function placed(place: string, platform: string | undefined, key: string, value:
 export interface ProvenanceOptions {
   /** `max` tells build arguments and the Dockerfile itself. Default min. */
   mode?: 'min' | 'max';
-  /** Of SLSA's predicate. Default v0.2. */
+  /** Of SLSA's predicate. Default v1. */
   version?: 'v0.2' | 'v1';
   builderId?: string;
   /** The user's word for it. */

@@ -321,7 +321,7 @@ class OutputWriter {
   #provenance(): Predicate {
     const {
       mode = 'min',
-      version = 'v0.2',
+      version = 'v1',
       builderId = '',
       reproducible = false,
     } = this.#request.attest.provenance ?? {};

@@ -7,7 +7,7 @@ import { digestOf } from '../store/blobs.ts';
 
 /** What is said of an image: a predicate of the in-toto attestation framework. */
 export interface Predicate {
-  /** A URI, as https://slsa.dev/provenance/v0.2. */
+  /** A URI, as https://slsa.dev/provenance/v1. */
   type: string;
   value: unknown;
   /** The name of its file, where the result is files. */
@@ -25,14 +25,14 @@ export interface NamedBytes {
   bytes: Uint8Array;
 }
 
-const STATEMENT_TYPE = 'https://in-toto.io/Statement/v0.1';
+const STATEMENT_TYPE = 'https://in-toto.io/Statement/v1';
 const IN_TOTO = 'application/vnd.in-toto+json';
 const PREDICATE_TYPE = 'in-toto.io/predicate-type';
 /** BuildKit, docs/attestations/attestation-storage.md. */
 const ARTIFACT_TYPE = 'application/vnd.docker.attestation.manifest.v1+json';
 const UNKNOWN = { architecture: 'unknown', os: 'unknown' };
 
-/** github.com/in-toto/attestation, v0.1 spec/README.md. */
+/** github.com/in-toto/attestation, spec/v1/statement.md. */
 export function composeStatement({ type, value }: Predicate, subjects: readonly Subject[]): unknown {
   return {
     _type: STATEMENT_TYPE,

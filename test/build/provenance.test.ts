@@ -78,11 +78,11 @@ describe('attestations of an image', () => {
     const found = statements(lab, result);
     assert.deepEqual(
       found.map(({ statement }) => statement.predicateType),
-      ['https://spdx.dev/Document', 'https://slsa.dev/provenance/v0.2'],
+      ['https://spdx.dev/Document', 'https://slsa.dev/provenance/v1'],
     );
     for (const { about, statement } of found) {
       assert.equal(about, image!.digest);
-      assert.equal(statement._type, 'https://in-toto.io/Statement/v0.1');
+      assert.equal(statement._type, 'https://in-toto.io/Statement/v1');
       const name = `pkg:docker/example.org/team/app@1?platform=${image!.platform!.os}%2F${image!.platform!.architecture}`;
       assert.deepEqual(statement.subject, [{ name, digest: { sha256: image!.digest.slice(7) } }]);
     }
@@ -201,7 +201,7 @@ describe('a provenance', () => {
 
   it('with mode=min tells what it was made of, and none of the words it was made with', async () => {
     using lab = new BuildLab();
-    const { predicate, text, base } = await make(lab, 'mode=min,builder-id=https://ci.example/1');
+    const { predicate, text, base } = await make(lab, 'version=v0.2,mode=min,builder-id=https://ci.example/1');
     assert.equal(predicate.builder.id, 'https://ci.example/1');
     assert.equal(predicate.buildType, 'https://mobyproject.org/buildkit@v1');
     const [material] = predicate.materials;
@@ -220,7 +220,7 @@ describe('a provenance', () => {
 
   it('with mode=max tells arguments, labels, IDs of secrets and the Dockerfile, but no secret and no password', async () => {
     using lab = new BuildLab();
-    const { predicate, text } = await make(lab, 'mode=max,reproducible=true');
+    const { predicate, text } = await make(lab, 'version=v0.2,mode=max,reproducible=true');
     const { args, secrets } = predicate.invocation.parameters;
     assert.deepEqual(args, {
       target: '0',
@@ -238,7 +238,7 @@ describe('a provenance', () => {
 
   it('of SLSA 1 has the same in other places', async () => {
     using lab = new BuildLab();
-    const { predicate } = await make(lab, 'version=v1');
+    const { predicate } = await make(lab, 'mode=min');
     assert.equal(predicate.buildDefinition.resolvedDependencies.length, 1);
     assert.equal(predicate.buildDefinition.externalParameters.configSource.path, 'Dockerfile');
     assert.deepEqual(predicate.runDetails.metadata.buildkit_completeness, {
@@ -254,7 +254,9 @@ describe('a provenance', () => {
     const port = await listen(t, server);
     const url = `http://127.0.0.1:${port}/file`;
     for (const run of ['fresh', 'cached']) {
-      const result = await build(lab, `FROM scratch\nADD ${url}?signature=hidden /x\n`, { attest: { provenance: {} } });
+      const result = await build(lab, `FROM scratch\nADD ${url}?signature=hidden /x\n`, {
+        attest: { provenance: { version: 'v0.2' } },
+      });
       const { statement } = statements(lab, result)[0]!;
       const sha256 = createHash('sha256').update('bytes').digest('hex');
       assert.deepEqual(statement.predicate.materials, [{ uri: url, digest: { sha256 } }], run);
@@ -283,7 +285,7 @@ describe('a provenance', () => {
       }
     });
     const url = `http://127.0.0.1:${await listen(t, server)}/repo.git`;
-    const result = await buildImage(lab.store, { context: `${url}#main`, attest: { provenance: {} } });
+    const result = await buildImage(lab.store, { context: `${url}#main`, attest: { provenance: { version: 'v0.2' } } });
     const { statement } = statements(lab, result)[0]!;
     const digest = { sha1: git('rev-parse', 'HEAD') };
     assert.deepEqual(statement.predicate.materials, [{ uri: `${url}#main`, digest }]);

@@ -11,7 +11,7 @@ import type { ImageIndex, ImageManifest } from '../../src/oci/manifest.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import { BuildLab, type BuildRun, whyNoRun } from '../build/lab.ts';
 
-const attest: BuildOptions['attest'] = { provenance: { mode: 'max', version: 'v1' } };
+const attest: BuildOptions['attest'] = { provenance: { mode: 'max' } };
 
 /** One for each platform of an index. */
 // biome-ignore lint/suspicious/noExplicitAny: what others read of it is compared below
