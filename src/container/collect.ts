@@ -13,12 +13,14 @@ import {
 } from './record.ts';
 import { removeContainer } from './remove.ts';
 import { isOver } from './state.ts';
+import { collectSteps } from './step-bundle.ts';
 
 /** Younger leftovers may be somebody's work in progress. */
 const GRACE_MS = 60_000;
 
 /**
- * Removes containers with --rm that are over, and parts of containers, where whoever was to remove them was killed.
+ * Removes containers with --rm that are over, parts of containers, and steps of builds, where whoever was to remove
+ * them was killed.
  * Returns the IDs of the containers.
  */
 export async function collectContainers(store: Store): Promise<string[]> {
@@ -38,8 +40,9 @@ export async function collectContainers(store: Store): Promise<string[]> {
     known.delete(id);
     collected.push(id);
   }
+  await collectSteps(store);
   const states = stateRoot(store);
-  for (const place of ['containers', 'exits', 'steps']) {
+  for (const place of ['containers', 'exits']) {
     removeUnknown(join(store.run, place), (id) => known.has(id) || runtimeProcess(states, id) !== undefined);
   }
   collectNames(store);

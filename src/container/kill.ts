@@ -1,6 +1,7 @@
 import { ImagoError } from '../core/errors.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import type { Store } from '../store/store.ts';
+import { sendSignal } from '../system/process.ts';
 import { sleep } from '../system/sleep.ts';
 import { type ContainerRecord, stateRoot } from './record.ts';
 import { parseSignal } from './signals.ts';
@@ -13,14 +14,7 @@ const KILL_WAIT_MS = 10_000;
 /** Sends a signal to the container's first process. False where it does not run. */
 export function signalContainer(store: Store, record: ContainerRecord, signal: number): boolean {
   const { pid } = containerState(store, record);
-  if (pid === undefined) return false;
-  try {
-    process.kill(pid, signal);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
-    throw error;
-  }
+  return pid !== undefined && sendSignal(pid, signal);
 }
 
 /** Throws `NOT_RUNNING`. */

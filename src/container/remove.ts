@@ -61,7 +61,8 @@ function discardDirectory(store: Store, directory: string, id: string): void {
   rmSync(doomed, { recursive: true, force: true });
 }
 
-async function forgetInRuntime(store: Store, id: string): Promise<void> {
+/** Has the runtime kill what it knows under this ID, and forget it. */
+export async function forgetInRuntime(store: Store, id: string): Promise<void> {
   const { spawnSync } = await import('node:child_process');
   const runtime = await findRuntime(store.run);
   spawnSync(runtime.path, ['--root', stateRoot(store), 'delete', '--force', id], { stdio: 'ignore' });

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
@@ -12,10 +12,13 @@ import type { SpecMount } from '../runtime/spec-types.ts';
 import { runtimeProcess } from '../runtime/state.ts';
 import { enterPrivateNamespace } from '../snapshot/private-namespace.ts';
 import type { Store } from '../store/store.ts';
+import type { FileLock } from '../system/lock.ts';
+import { sendSignal } from '../system/process.ts';
 import { randomHex } from '../system/random.ts';
 import { writeBundle } from './bundle.ts';
 import { stateRoot } from './record.ts';
 import { mountRootfs, unmountRootfs } from './rootfs.ts';
+import { makeStepBundle, stepBundlePath } from './step-bundle.ts';
 import { detach, hideDirectory, type StepMount, StepMounts } from './step-mounts.ts';
 
 /** executor/oci */
@@ -76,7 +79,7 @@ export interface StepOptions {
 export async function runStep(store: Store, options: StepOptions): Promise<number> {
   const runtime = await findRuntime(store.run);
   const id = `step-${randomHex(16)}`;
-  const bundle = join(store.run, 'steps', id);
+  const bundle = stepBundlePath(store, id);
   const rootfs = join(bundle, 'rootfs');
   const {
     diffIds,
@@ -89,19 +92,21 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     terminal = false,
   } = options;
   // First: what a kill leaves between the two nobody would take away.
-  const reapers = [startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] })];
-  mkdirSync(bundle, { recursive: true, mode: 0o700 });
+  const reapers = [startReaper({ runtime, stateRoot: stateRoot(store), id, paths: [bundle] }, { endsRuntime: true })];
+  let lock: FileLock | undefined;
   const sources = new StepMounts(store, join(bundle, 'mounts'));
   const secret = secretEnv.length > 0 || stepMounts.some(({ type }) => type === 'secret');
   // crun copies config.json to its records: with secrets, they are hidden, too.
   const states = secret ? join(bundle, 'state') : stateRoot(store);
   try {
+    lock = makeStepBundle(store, bundle);
     await StepMounts.prepare(store, stepMounts);
     if (stepMounts.length > 0 || secret) enterPrivateNamespace();
     if (secret) {
       hideDirectory(bundle);
       // One that sees the records. The other waits for it: what it removes takes the mount with it in here, too.
-      reapers.push(startReaper({ runtime, stateRoot: states, id, paths: [] }, reapers[0]));
+      const remains = { runtime, stateRoot: states, id, paths: [] };
+      reapers.push(startReaper(remains, { endsRuntime: true, next: reapers[0]! }));
     }
     await sources.add(stepMounts);
     const mountPoints = sources.points;
@@ -132,13 +137,15 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
     } finally {
       closeSync(root);
     }
-    return await runToEnd(runtime.path, states, id, bundle, options);
+    const held = [lock.fd, ...reapers.map(({ runtimeDescriptor }) => runtimeDescriptor), ...(options.locks ?? [])];
+    return await runToEnd(runtime.path, states, id, bundle, { ...options, locks: held });
   } finally {
     unmountRootfs(rootfs);
     sources.release();
     if (secret) detach(bundle);
     rmSync(options.work, { recursive: true, force: true });
     rmSync(bundle, { recursive: true, force: true });
+    lock?.release();
     for (const reaper of reapers) reaper.release();
   }
 }
@@ -172,7 +179,7 @@ async function runToEnd(
   // The container's first process, whose end ends all others, may not be there yet.
   const kill = (): void => {
     const found = runtimeProcess(states, id);
-    if (found !== undefined) process.kill(found.pid, 'SIGKILL');
+    if (found !== undefined) sendSignal(found.pid, 'SIGKILL');
   };
   let killing: NodeJS.Timeout | undefined;
   const abort = (): void => {

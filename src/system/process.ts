@@ -15,8 +15,6 @@ const POSIX_SPAWN_SETSIGDEF = 0x04;
 const POSIX_SPAWN_SETSID = 0x80;
 const SIGPIPE = 13;
 const SIGXFSZ = 25;
-/** Above those that shells' scripts use by number. */
-const HELD = 10;
 
 /** A process that cannot be mistaken for a later one with its number. */
 export interface ProcessIdentity {
@@ -41,6 +39,17 @@ export function identifyProcess(pid: number): ProcessIdentity | undefined {
 
 export function isRunning(process: ProcessIdentity): boolean {
   return identifyProcess(process.pid)?.started === process.started;
+}
+
+/** False where it has ended, and nobody else has its number. */
+export function sendSignal(pid: number, signal: number | NodeJS.Signals): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
 }
 
 /** Both ends close-on-exec; the caller closes them. */
@@ -69,9 +78,16 @@ export function replaceDescriptor(fd: number, target: number, inherited: boolean
 
 /**
  * Starts a program in a session of its own, `stdin` as its input and nothing as its output, and does not wait for it.
- * A tenth of what node:child_process costs a short command. `held` is a descriptor that it keeps open.
+ * A tenth of what node:child_process costs a short command. `more` are descriptors that it has, too, each under a
+ * number that is in use here (all below ten are, in Node).
  */
-export function spawnDetached(file: string, args: string[], env: string[], stdin: number, held?: number): number {
+export function spawnDetached(
+  file: string,
+  args: string[],
+  env: string[],
+  stdin: number,
+  more: readonly { fd: number; as: number }[] = [],
+): number {
   reapEnded();
   // Larger than any libc has them: posix_spawnattr_t is 336 bytes, posix_spawn_file_actions_t 80.
   const attributes = Buffer.alloc(512);
@@ -89,7 +105,7 @@ export function spawnDetached(file: string, args: string[], env: string[], stdin
     run('posix_spawnattr_setsigdefault', ['void *', 'void *'], attributes, signalSet([SIGPIPE, SIGXFSZ]));
     const dup2 = ['void *', 'int', 'int'];
     run('posix_spawn_file_actions_adddup2', dup2, actions, stdin, 0);
-    if (held !== undefined) run('posix_spawn_file_actions_adddup2', dup2, actions, held, HELD);
+    for (const { fd, as } of more) run('posix_spawn_file_actions_adddup2', dup2, actions, fd, as);
     const open = ['void *', 'int', 'str', 'int', 'uint'];
     run('posix_spawn_file_actions_addopen', open, actions, 1, '/dev/null', O_RDWR, 0);
     run('posix_spawn_file_actions_adddup2', dup2, actions, 1, 2);

@@ -44,7 +44,7 @@ describe('what killed commands leave', { skip: skip ?? false }, () => {
     const { root, run } = lab.store;
     const id = 'e'.repeat(64);
     const places = [`containers/${id}`, `containers/.removing-${id}`].map((path) => join(root, path));
-    places.push(...['containers', 'steps', 'exits'].map((path) => join(run, path, id)));
+    places.push(...['containers', 'exits'].map((path) => join(run, path, id)));
     for (const path of places) mkdirSync(join(path, 'below'), { recursive: true });
     const name = join(root, 'containers/.names/nobody');
     writeFileSync(name, id);
