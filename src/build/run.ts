@@ -4,6 +4,7 @@ import { ImagoError } from '../core/errors.ts';
 import { chompTabs, parseHeredocWord } from '../formats/dockerfile/heredoc.ts';
 import type { RunInstruction } from '../formats/dockerfile/instruction.ts';
 import type { RunConfig } from '../oci/config.ts';
+import type { ResourceOptions } from '../runtime/spec.ts';
 import type { Lease } from '../store/lease.ts';
 import { BuildError } from './errors.ts';
 import type { StepProgress } from './events.ts';
@@ -23,6 +24,8 @@ export interface RunSettings {
   shmSize?: number;
   ulimits?: readonly { name: string; soft: number; hard: number }[];
   cgroupParent?: string;
+  /** As with BuildKit they are no part of what a step is: what it gives is the same, or nothing. */
+  resources?: ResourceOptions;
 }
 
 /** Throws `BAD_HOSTNAME`. */

@@ -2,7 +2,10 @@ import { ImagoError } from '../core/errors.ts';
 import { nearest } from '../core/suggest.ts';
 import type { BuildOptions } from '../engine/build.ts';
 import { parseByteCount, splitFields } from '../formats/dockerfile/mount.ts';
+import { parseResourceLimits, RESOURCES } from '../runtime/resources.ts';
 import type { OptionSpec, OptionValues } from './command.ts';
+
+const SHORT: Readonly<Record<string, string | undefined>> = { memory: 'm', 'cpu-shares': 'c' };
 
 /** The flags of `build` that are about what a RUN is given. */
 export const BUILD_RUN_OPTIONS: Record<string, OptionSpec> = {
@@ -15,6 +18,27 @@ export const BUILD_RUN_OPTIONS: Record<string, OptionSpec> = {
     complete: ['network.host', 'security.insecure'],
   },
   'cgroup-parent': { type: 'string', value: 'path', help: 'Cgroup above those of RUN', complete: 'none' },
+  resource: {
+    type: 'string',
+    multiple: true,
+    value: 'key=value',
+    help: `A limit of each RUN: ${RESOURCES.join(', ')}`,
+    complete: RESOURCES.map((key) => `${key}=`),
+  },
+  // As docker buildx has them beside --resource.
+  ...Object.fromEntries(
+    RESOURCES.map((key) => [
+      key,
+      {
+        type: 'string',
+        short: SHORT[key],
+        value: 'value',
+        help: `--resource ${key}=…`,
+        hidden: true,
+        complete: 'none',
+      },
+    ]),
+  ),
   secret: {
     type: 'string',
     multiple: true,
@@ -48,8 +72,15 @@ export function readBuildRunOptions(options: OptionValues): RunOptions {
       shmSize: shm === undefined ? undefined : parseShmSize(shm),
       ulimits: list('ulimit').map(parseUlimit),
       cgroupParent: options['cgroup-parent'] as string | undefined,
+      ...readResources(options, list('resource')),
     },
   };
+}
+
+function readResources(options: OptionValues, entries: readonly string[]): RunOptions['runSettings'] {
+  const own = RESOURCES.flatMap((key) => (options[key] === undefined ? [] : [`${key}=${options[key]}`]));
+  const all = [...own, ...entries];
+  return all.length === 0 ? {} : { resources: parseResourceLimits(all) };
 }
 
 type Secret = NonNullable<BuildOptions['secrets']>[string];

@@ -7,7 +7,7 @@ import { checkExecutable, environment, mergeVariables } from '../runtime/command
 import { runtimeFailure } from '../runtime/failure.ts';
 import { findRuntime } from '../runtime/find-runtime.ts';
 import { startReaper } from '../runtime/reaper.ts';
-import type { NetworkMode } from '../runtime/spec.ts';
+import type { NetworkMode, ResourceOptions } from '../runtime/spec.ts';
 import type { SpecMount } from '../runtime/spec-types.ts';
 import { runtimeProcess } from '../runtime/state.ts';
 import { enterPrivateNamespace } from '../snapshot/private-namespace.ts';
@@ -34,6 +34,7 @@ export interface StepSettings {
   ulimits?: readonly { name: string; soft: number; hard: number }[];
   /** A cgroup's path instead of Imago's own. */
   cgroupParent?: string;
+  resources?: ResourceOptions;
 }
 
 export interface StepOptions {
@@ -131,6 +132,7 @@ export async function runStep(store: Store, options: StepOptions): Promise<numbe
         insecure,
         extraHosts,
         cgroupParent: settings.cgroupParent,
+        resources: settings.resources,
         hostname,
       });
       checkExecutable(process.args[0]!, { ...process, root, mounts });

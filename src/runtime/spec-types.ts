@@ -60,7 +60,7 @@ export interface SpecDevice {
 export interface SpecResources {
   devices?: { allow: boolean; access: string; type?: string; major?: number; minor?: number }[];
   memory?: { limit?: number; swap?: number };
-  cpu?: { quota?: number; period?: number };
+  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
   pids?: { limit: number };
 }
 

@@ -48,12 +48,21 @@ export interface SpecOptions {
 export interface ResourceOptions {
   /** Bytes. */
   memory?: number;
-  /** Memory and swap together, bytes; only where the kernel counts swap. */
+  /** Memory and swap together, bytes, -1 for no limit; only where the kernel counts swap. */
   memorySwap?: number;
   /** -1 is no limit. */
   pidsLimit?: number;
   /** Processors, fractions allowed. */
   cpus?: number;
+  /** Weight beside other groups. */
+  cpuShares?: number;
+  /** Microseconds in each period. */
+  cpuQuota?: number;
+  /** Microseconds. */
+  cpuPeriod?: number;
+  /** Numbers and ranges, as '0-3,5'. */
+  cpusetCpus?: string;
+  cpusetMems?: string;
 }
 
 const CPU_PERIOD_US = 100_000;
@@ -172,11 +181,19 @@ function liftRestrictions(spec: Spec): void {
 
 function generateResources(options: ResourceOptions): SpecResources {
   const out: SpecResources = { devices: [{ allow: false, access: 'rwm' }] };
-  if (options.memory !== undefined) out.memory = { limit: options.memory };
-  if (out.memory !== undefined && options.memorySwap !== undefined) out.memory.swap = options.memorySwap;
-  if (options.cpus !== undefined) out.cpu = { quota: Math.round(options.cpus * CPU_PERIOD_US), period: CPU_PERIOD_US };
+  const { memory, memorySwap, cpus, cpuShares, cpuQuota, cpuPeriod, cpusetCpus, cpusetMems } = options;
+  out.memory = given({ limit: memory, swap: memorySwap });
+  const quota = cpus === undefined ? cpuQuota : Math.round(cpus * CPU_PERIOD_US);
+  const period = cpus === undefined ? cpuPeriod : CPU_PERIOD_US;
+  out.cpu = given({ shares: cpuShares, quota, period, cpus: cpusetCpus, mems: cpusetMems });
   if (options.pidsLimit !== undefined) out.pids = { limit: options.pidsLimit };
   return out;
+}
+
+/** What has a value; undefined where nothing has. */
+function given<T extends object>(limits: T): T | undefined {
+  const entries = Object.entries(limits).filter(([, value]) => value !== undefined);
+  return entries.length === 0 ? undefined : (Object.fromEntries(entries) as T);
 }
 
 function withoutOverridden(defaults: SpecMount[], own: SpecMount[]): SpecMount[] {

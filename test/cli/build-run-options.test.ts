@@ -13,6 +13,10 @@ describe("build's flags about RUN", () => {
         'shm-size': '1.5m',
         ulimit: ['nofile=10:20', 'core=0', 'nproc=-1'],
         'cgroup-parent': '/x',
+        memory: '2g',
+        'cpu-shares': '0',
+        'cpuset-cpus': '0-1,3',
+        resource: ['memory=1g', 'cpu-quota=50000', 'cpu-period = 100000'],
       }),
       {
         secrets: {
@@ -33,6 +37,13 @@ describe("build's flags about RUN", () => {
             { name: 'nproc', soft: -1, hard: -1 },
           ],
           cgroupParent: '/x',
+          resources: {
+            memory: 2 ** 30,
+            cpuShares: undefined,
+            cpusetCpus: '0-1,3',
+            cpuQuota: 50_000,
+            cpuPeriod: 100_000,
+          },
         },
       },
     );
@@ -45,6 +56,11 @@ describe("build's flags about RUN", () => {
     ['allow', 'all', /security\.insecure or network\.host/],
     ['add-host', 'a', /NAME:ADDRESS/],
     ['add-host', 'a:b', /NAME:ADDRESS/],
+    ['resource', 'memory', /KEY=VALUE, KEY one of memory, memory-swap/],
+    ['resource', 'memmory=1g', /KEY=VALUE, KEY one of memory, memory-swap/],
+    ['resource', 'memory=1m', /at least 6m/],
+    ['resource', 'cpu-shares=many', /invalid value of --cpu-shares.*a whole number/s],
+    ['resource', 'cpuset-cpus=1-', /numbers and ranges/],
     ['ulimit', 'files=1', /NAME one of core/],
     ['ulimit', 'nofile=2:1', /not above the hard one/],
     ['ulimit', 'nofile=-1:1', /not above the hard one/],
