@@ -1,6 +1,8 @@
 /** BuildKit's cases that take more than one build, or look at more than files and config. */
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { DockerfileError } from '../../src/formats/dockerfile/errors.ts';
@@ -53,6 +55,20 @@ describe("BuildKit's cases of more than one build", () => {
       ],
     );
     for (const { created } of run.image.config.history ?? []) assert.ok(Date.parse(created!) > 0);
+  });
+
+  it('testCopySocket: an empty file with its mode, from the cache, too', async (t) => {
+    using lab = new BuildLab();
+    const path = join(lab.context, 'socket.sock');
+    const server = createServer().listen(path);
+    await once(server, 'listening');
+    t.after(() => server.close());
+    chmodSync(path, 0o750);
+    for (const dockerfile of ['FROM scratch\nCOPY . /', 'FROM scratch\nCOPY socket.sock /']) {
+      const first = await lab.build(dockerfile);
+      assert.deepEqual(lab.list(first.image), ['f 0750 0:0 socket.sock 0']);
+      assert.equal((await lab.build(dockerfile)).cached.length, 1);
+    }
   });
 
   it('testErrorsSourceMap', async () => {

@@ -24,7 +24,7 @@ const SECOND: bigint = 1_000_000_000n;
 
 /**
  * A directory on this machine as the source of COPY. Read when asked for, each directory once; files that the ignore
- * patterns name are not there. Sockets are left out: no layer can hold them.
+ * patterns name are not there. A socket is an empty file, as BuildKit has it: no layer can hold one.
  */
 export function openContext(directory: string, ignore: IgnoreMatcher): ContextNode {
   let stat: BigIntStats;
@@ -67,6 +67,7 @@ export class ContextNode implements SourceNode {
   readonly mtime: Time;
   readonly identity: string | undefined;
   readonly #device: number;
+  readonly #socket: boolean;
   readonly #root: ContextRoot;
   readonly #above: Ignored | undefined;
   #children: ReadonlyMap<ByteString, ContextNode> | undefined;
@@ -80,6 +81,7 @@ export class ContextNode implements SourceNode {
     this.#root = root;
     this.#above = above;
     const mode = Number(stat.mode);
+    this.#socket = stat.isSocket();
     this.mode = mode & 0o7777;
     this.type = typeOf(mode) ?? 'fifo';
     this.size = this.type === 'file' ? Number(stat.size) : 0;
@@ -122,6 +124,7 @@ export class ContextNode implements SourceNode {
   }
 
   open(): FileReader {
+    if (this.#socket) return { read: () => 0, xattrs: () => undefined, close: () => {} };
     let fd: number;
     try {
       fd = openSync(this.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -161,7 +164,7 @@ export class ContextNode implements SourceNode {
       if (ignored && !ignore.mayReinclude(textOf(relative))) return undefined;
     }
     const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-    // Gone since the directory was read, or a socket.
+    // Gone since the directory was read.
     if (stat === undefined || typeOf(Number(stat.mode)) === undefined) return undefined;
     const child = new ContextNode(path, relative, stat, this.#root, match);
     if (match?.itself && (child.type !== 'directory' || child.children().size === 0)) return undefined;
@@ -172,6 +175,7 @@ export class ContextNode implements SourceNode {
 function typeOf(mode: number): SourceNode['type'] | undefined {
   switch (mode & constants.S_IFMT) {
     case constants.S_IFREG:
+    case constants.S_IFSOCK:
       return 'file';
     case constants.S_IFDIR:
       return 'directory';
