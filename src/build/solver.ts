@@ -231,8 +231,11 @@ export class Solver implements Disposable {
     const { args, network: own, scripts, insecure } = prepareRun(state, instruction, network, allow);
     const expand = this.#expander(state).word;
     const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
-    const flags = instruction.mounts;
-    const mounts = await RunMounts.prepare({ flags, origins, state, expand, open, context: this.#layers(state) });
+    const mounts = await RunMounts.prepare({
+      flags: instruction.mounts,
+      cacheNamespace: buildArgs.get('BUILDKIT_CACHE_MOUNT_NS'),
+      ...{ origins, state, expand, open, context: this.#layers(state) },
+    });
     const { env, proxies } = runVariables(state, buildArgs);
     const { User, WorkingDir } = runConfig(state);
     const more = runKey(insecure, runSettings, mounts);

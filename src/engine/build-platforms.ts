@@ -1,6 +1,7 @@
 import { ImagoError } from '../core/errors.ts';
 import { formatPlatform, matchPlatform, type Platform, parsePlatform } from '../oci/platform.ts';
 import { findEmulation } from '../system/binfmt.ts';
+import { isTrue } from './build-warnings.ts';
 
 /** `--platform a,b`: each once, in order; the host's where none is named. Throws `BAD_PLATFORM`. */
 export function readPlatforms(text: string | readonly string[] | undefined, host: Platform): Platform[] {
@@ -8,6 +9,20 @@ export function readPlatforms(text: string | readonly string[] | undefined, host
   const platforms = words.filter((word) => word.trim() !== '').map((word) => parsePlatform(word.trim(), host));
   const distinct = new Map(platforms.map((platform) => [formatPlatform(platform), platform]));
   return distinct.size === 0 ? [host] : [...distinct.values()];
+}
+
+/**
+ * Whether the result is one of several platforms, an index, also where it has only one: the build argument
+ * BUILDKIT_MULTI_PLATFORM. Throws `BAD_PLATFORM`.
+ */
+export function isMultiPlatform(text: string | undefined, platforms: readonly Platform[]): boolean {
+  const several = platforms.length > 1;
+  if (text === undefined || text === '') return several;
+  if (isTrue(text)) return true;
+  if (['0', 'f', 'false'].includes(text.toLowerCase()) && !several) return false;
+  throw new ImagoError('BAD_PLATFORM', `BUILDKIT_MULTI_PLATFORM=${text.slice(0, 40)} cannot be met`, {
+    want: several ? 'true, or one platform' : 'true or false',
+  });
 }
 
 /**

@@ -27,7 +27,7 @@ import { suggestStage, warnOfChecks } from './build-checks.ts';
 import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
 import { settleEpoch } from './build-epoch.ts';
 import { factsOf } from './build-facts.ts';
-import { checkRunnable, readPlatforms } from './build-platforms.ts';
+import { checkRunnable, isMultiPlatform, readPlatforms } from './build-platforms.ts';
 import { BuildSecrets, type SecretSource } from './build-secrets.ts';
 import { isTrue, warnOfContexts, warnOfInput } from './build-warnings.ts';
 import { createRunStep } from './run-step.ts';
@@ -112,8 +112,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const platforms = readPlatforms(options.platform, host);
   const { rewriteTimestamp, stdout, annotations = [], attest = {} } = options;
   const attested = attest.sbom === true || attest.provenance !== undefined;
-  checkOutputs(outputs, { named: references.length > 0, indexed: platforms.length > 1 || attested });
   const given = givenArgs(options);
+  const multiPlatform = isMultiPlatform(given.get('BUILDKIT_MULTI_PLATFORM'), platforms);
+  checkOutputs(outputs, { named: references.length > 0, indexed: multiPlatform || attested });
   const named = new NamedContexts(options.contexts);
   const keepGitDir = isTrue(given.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
   const materials = new Materials();
@@ -145,7 +146,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const find = (reference: string, wanted: Platform): Image | undefined => bases.peek(reference, wanted);
   const checked = { ...target, buildArgs, ignorePatterns, contexts: named };
   if (definition === undefined) warnOfChecks(dockerfile.text, { ...checked, find }, progress);
-  const { cacheFrom: from, cacheTo: to, noCache = false } = options;
+  const { cacheFrom: from, noCache = false } = options;
+  const to = [...(options.cacheTo ?? []), ...(isTrue(given.get('BUILDKIT_INLINE_CACHE')) ? ['type=inline'] : [])];
   using caches = await BuildCaches.open({ store, lease, from, to, noCache, progress, signal });
   const drafts = await solvePlans(plans, {
     store,
@@ -186,7 +188,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     materials: materials.list(),
     started,
   };
-  const output = { references, outputs, annotations, attest, facts, epoch, rewriteTimestamp, stdout };
+  const output = { references, outputs, annotations, multiPlatform, attest, facts, epoch, rewriteTimestamp, stdout };
   const built = await writeOutputs({ store, lease, images, ...output, progress, signal });
   await caches.export(drafts);
   if (isSweepDue(store)) await (await import('./build-cache-prune.ts')).sweepRecords(store);

@@ -19,6 +19,8 @@ export interface PlatformImage {
 export interface ComposeOptions {
   /** In full: they are the subjects of attestations. */
   names: readonly string[];
+  /** Also of a single image without attestations. */
+  index: boolean;
   annotations: readonly Annotation[];
   ociMediaTypes: boolean;
   ociArtifact: boolean;
@@ -42,7 +44,7 @@ const LARGEST_DOCUMENT = 4 * 2 ** 20;
  */
 export function composeImage(images: readonly PlatformImage[], options: ComposeOptions): ComposedImage {
   const { ociMediaTypes, annotations } = options;
-  const indexed = images.length > 1 || images.some(({ predicates }) => predicates.length > 0);
+  const indexed = options.index || images.length > 1 || images.some(({ predicates }) => predicates.length > 0);
   checkTypes(options, images, indexed);
   const blobs: NamedBytes[] = [];
   const manifests: Descriptor[] = [];

@@ -47,6 +47,8 @@ export interface OutputRequest {
   /** Holds the layers. */
   lease: Lease;
   images: readonly BuiltPlatform[];
+  /** An index of images, or a directory each, also where there is one. */
+  multiPlatform: boolean;
   /** Of `--tag`. */
   references: readonly Reference[];
   /** None: an image in the store. */
@@ -202,7 +204,7 @@ class OutputWriter {
     const { store, images, signal } = this.#request;
     const epoch = this.#epoch(output);
     const drafts = await this.#drafts(output, step);
-    const split = output.platformSplit ?? images.length > 1;
+    const split = output.platformSplit ?? this.#request.multiPlatform;
     const open: ImageFiles[] = [];
     try {
       const results: FileResult[] = [];
@@ -292,6 +294,7 @@ class OutputWriter {
     }
     return composeImage(parts, {
       names: names.map(formatReference),
+      index: this.#request.multiPlatform,
       annotations: [...annotations, ...(output.annotations ?? [])],
       ociMediaTypes: output.ociMediaTypes ?? (output.type !== 'docker' || isLoad(output)),
       ociArtifact: output.ociArtifact ?? false,
@@ -302,7 +305,8 @@ class OutputWriter {
   async #composeAlone(): Promise<ComposedImage> {
     const { images } = this.#request;
     const parts = images.map(({ platform, draft }) => ({ platform, draft, predicates: [] }));
-    return composeImage(parts, { names: [], annotations: [], ociMediaTypes: true, ociArtifact: false });
+    const { multiPlatform: index } = this.#request;
+    return composeImage(parts, { names: [], index, annotations: [], ociMediaTypes: true, ociArtifact: false });
   }
 
   async #predicates(draft: ImageDraft, step?: StepProgress): Promise<Predicate[]> {

@@ -13,15 +13,20 @@ export interface GitSource {
   keepGitDir?: boolean | undefined;
   /** Default true. */
   submodules?: boolean | undefined;
+  /** The checksum, in full, is what is fetched: the ref may be elsewhere by now. */
+  fetchByCommit?: boolean | undefined;
 }
 
 const SCP = /^[A-Za-z0-9_.][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9._-]*:(?!\/\/)/;
+/** They may stand without a value. */
+const FLAGS: ReadonlySet<string> = new Set(['keep-git-dir', 'submodules', 'fetch-by-commit']);
 /** What git itself allows in a name (git-check-ref-format(1)), and no refspec. */
 const REF = /^(?![-+])[^\x00-\x20\x7f~^:?*[\\]+$/;
 
 /**
  * Reads BuildKit's forms of a git URL: `https://host/x.git`, `git://…`, `ssh://…`, `user@host:x.git`, each with
- * `#ref:subdir` or `?ref=…&subdir=…&checksum=…&keep-git-dir=…&submodules=…` (also `tag`, `branch`, `commit`, `mtime`).
+ * `#ref:subdir` or `?ref=…&subdir=…&checksum=…&keep-git-dir=…&submodules=…` (also `tag`, `branch`, `commit`,
+ * `mtime`, `fetch-by-commit`).
  * Undefined for what is no git URL: http ones are only if their path ends with `.git`. Throws `BAD_GIT_URL`.
  */
 export function parseGitUrl(text: string): GitSource | undefined {
@@ -61,8 +66,7 @@ function readQuery(source: GitSource, query: string, text: string): void {
   for (const [name, value] of new URLSearchParams(query)) {
     if (seen.has(name)) throw badUrl(text, `${name} is given twice`);
     seen.add(name);
-    const flag = name === 'keep-git-dir' || name === 'submodules';
-    if (value === '' && !flag) throw badUrl(text, `${name} has no value`);
+    if (value === '' && !FLAGS.has(name)) throw badUrl(text, `${name} has no value`);
     if (name === 'ref') setRef(source, value, text);
     else if (name === 'tag') setRef(source, value.startsWith('refs/tags/') ? value : `refs/tags/${value}`, text);
     else if (name === 'branch') setRef(source, value.startsWith('refs/heads/') ? value : `refs/heads/${value}`, text);
@@ -73,8 +77,18 @@ function readQuery(source: GitSource, query: string, text: string): void {
     } else if (name === 'checksum' || name === 'commit') source.checksum = value;
     else if (name === 'keep-git-dir') source.keepGitDir = readBoolean(name, value, text);
     else if (name === 'submodules') source.submodules = readBoolean(name, value, text);
+    else if (name === 'fetch-by-commit') source.fetchByCommit = readBoolean(name, value, text);
     else if (name !== 'mtime') throw badUrl(text, `unexpected ${JSON.stringify(name)}`);
+    // Files have the commit's time either way: when they were checked out means nothing.
+    else if (value !== 'checkout' && value !== 'commit') throw badUrl(text, 'mtime is neither checkout nor commit');
   }
+  if (source.fetchByCommit === true && !isCommit(source.checksum) && !isCommit(source.ref)) {
+    throw badUrl(text, 'fetch-by-commit needs a whole commit as checksum');
+  }
+}
+
+function isCommit(text: string | undefined): boolean {
+  return /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text ?? '');
 }
 
 function setRef(source: GitSource, ref: string, text: string): void {

@@ -91,8 +91,8 @@ interface FoundCommit {
 }
 
 /** The commit, and what its ref points to: an annotated tag has a hash of its own. */
-async function fetchCommit(git: GitCommands, { url, ref }: GitSource): Promise<FoundCommit> {
-  const wanted = ref ?? 'HEAD';
+async function fetchCommit(git: GitCommands, { url, ref, checksum, fetchByCommit }: GitSource): Promise<FoundCommit> {
+  const wanted = (fetchByCommit === true ? checksum : undefined) ?? ref ?? 'HEAD';
   try {
     await git.run('fetch', '-q', '--depth=1', '--no-tags', '--', url, wanted);
     return await resolve(git, 'FETCH_HEAD');

@@ -38,6 +38,8 @@ for (const [format, suffix, skip] of FORMATS) {
       assert.deepEqual(await add(`--keep-git-dir --checksum=${third}`, third), ['foo of v0.0.3', '0:0', third]);
       assert.deepEqual(await add(`--checksum=${first.slice(0, 12)}`, 'v0.0.1'), ['foo of v0.0.1', '0:0', 'no .git']);
       await assert.rejects(add(`--checksum=${second}`, 'v0.0.3'), { code: 'GIT_CHECKSUM' });
+      const moved = await lab.build(`FROM scratch\nADD ${url}?fetch-by-commit=1&checksum=${second}#main /x`);
+      assert.equal(lab.read(moved.image, 'x/foo'), 'foo of v0.0.2');
       await assert.rejects(add('--checksum=foobar', 'v0.0.3'), {
         message: /invalid checksum foobar, expected hex commit hash/,
       });

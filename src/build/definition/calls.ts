@@ -85,6 +85,7 @@ export function makeRun(
     name: 'RUN',
     source: `RUN ${shown(command)}`,
     heredocs: [],
+    devices: [],
     mounts: mounts.map((mount) => mountText(mount, nameOf)),
     network,
     security,

@@ -7,7 +7,9 @@ const SECURITY: readonly string[] = ['sandbox', 'insecure'];
 
 /** What can be told of RUN's flags before anything runs. Throws `DockerfileError`. */
 export function checkRun(instruction: RunInstruction): void {
-  const { network, security } = instruction;
+  const { network, security, devices } = instruction;
+  // The flag is known so that the error says what it is.
+  if (devices.length > 0) throw new DockerfileError('RUN --device is no part of docker/dockerfile:1', instruction);
   if (network !== undefined && !NETWORKS.includes(network)) {
     const problem = withSuggestion(`invalid network mode ${JSON.stringify(network)}`, network, NETWORKS);
     throw new DockerfileError(`${problem}: wanted ${NETWORKS.join(', ')}`, instruction);

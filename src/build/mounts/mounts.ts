@@ -47,6 +47,8 @@ export interface MountOptions {
   /** Of each flag; undefined is the build context. */
   origins: readonly (Origin | undefined)[];
   state: StageState;
+  /** The build argument BUILDKIT_CACHE_MOUNT_NS: what stands before the IDs of caches. */
+  cacheNamespace: string | undefined;
   expand(text: string): string;
   open(origin: Origin | undefined): Promise<CopyOrigin>;
   context: LayerContext;
@@ -126,7 +128,8 @@ export class RunMounts {
   async #addCache(flag: MountFlag, origin: Origin | undefined, options: MountOptions): Promise<void> {
     const { readonly, uid, gid, mode, sharing = 'shared' } = flag;
     const target = targetOf(flag, options.state);
-    const id = flag.id || cleanSlashes(flag.target);
+    const own = flag.id || cleanSlashes(flag.target);
+    const id = options.cacheNamespace ? `${options.cacheNamespace}/${own}` : own;
     const from =
       origin === undefined || origin.kind === 'scratch'
         ? undefined

@@ -51,6 +51,7 @@ export interface RunInstruction extends Base, CommandLine {
   name: 'RUN';
   heredocs: Heredoc[];
   mounts: string[];
+  devices: string[];
   network?: string;
   security?: string;
 }

@@ -157,6 +157,7 @@ function parseRun(raw: RawInstruction): RunInstruction {
     name: 'RUN',
     heredocs: raw.heredocs,
     mounts: flags.list('mount'),
+    devices: flags.list('device'),
     network: flags.string('network'),
     security: flags.string('security'),
   };
