@@ -6,6 +6,7 @@ import { checkWritable } from '../exporter/output-check.ts';
 import { OUTPUT_TYPES, parseAnnotation, parseAttestations, parseOutput } from '../exporter/output-options.ts';
 import { encodeJson } from '../oci/json.ts';
 import type { CommandContext, OptionSpec, OptionValues } from './command.ts';
+import { userMode } from './umask.ts';
 
 /** The flags of `build` that are about what becomes of its result. */
 export const BUILD_OUTPUT_OPTIONS: Record<string, OptionSpec> = {
@@ -87,11 +88,12 @@ export function writeBuildResult(
   stdout: CommandContext['stdout'],
   quiet: boolean,
 ): void {
-  if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id);
+  const mode = userMode(0o644);
+  if (options.iidfile !== undefined) writeFileSync(options.iidfile as string, id, { mode });
   if (options['metadata-file'] !== undefined) {
     // Sorted, as buildx does.
     const sorted = JSON.parse(Buffer.from(encodeJson(metadata)).toString()) as unknown;
-    writeFileSync(options['metadata-file'] as string, `${JSON.stringify(sorted, null, 2)}\n`);
+    writeFileSync(options['metadata-file'] as string, `${JSON.stringify(sorted, null, 2)}\n`, { mode });
   }
   const taken = (options.output as string[]).some((text) => parseOutput(text).dest === '-');
   if (quiet && !taken) stdout.write(`${id}\n`);

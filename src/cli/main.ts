@@ -5,6 +5,7 @@ import { createContext, flushOutput, signalStatus, standardOutput } from './cont
 import { reportError } from './failure.ts';
 import { formatCommandHelp, formatGroupHelp, formatTopHelp, GLOBAL_OPTIONS } from './help.ts';
 import { findCommand, listGroup, suggestCommand } from './lookup.ts';
+import { keepOwnersRights } from './umask.ts';
 
 interface GlobalOptions {
   root?: string | undefined;
@@ -13,6 +14,7 @@ interface GlobalOptions {
 
 /** The program: runs `imago WORDS` and ends the process with its status. */
 export async function start(words: readonly string[]): Promise<void> {
+  keepOwnersRights();
   const status = await main(words);
   await flushOutput();
   process.exit(status);

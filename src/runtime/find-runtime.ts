@@ -99,9 +99,10 @@ async function tryRuntime(path: string, run: string): Promise<string | undefined
   const id = `imago-probe-${randomHex(8)}`;
   const bundle = join(run, id);
   const root = join(run, `${id}-state`);
-  mkdirSync(join(bundle, 'rootfs'), { recursive: true });
+  mkdirSync(bundle, { mode: 0o700 });
   try {
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(probeSpec(id)));
+    mkdirSync(join(bundle, 'rootfs'), { mode: 0o755 });
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(probeSpec(id)), { mode: 0o600 });
     const result = spawnSync(path, ['--root', root, 'run', '--bundle', bundle, id], {
       encoding: 'utf8',
       timeout: 10_000,

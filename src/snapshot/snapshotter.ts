@@ -133,7 +133,7 @@ export class Snapshotter {
   /** Makes the directory of a writable layer: empty, with the attributes of the image's root. After `prepare`. */
   createUpper(directory: string, diffIds: readonly Digest[]): void {
     needRoot('make a writable layer');
-    mkdirSync(directory);
+    mkdirSync(directory, { mode: 0o700 });
     writeRootAttributes(directory, this.rootAttributes(diffIds));
   }
 

@@ -5,6 +5,7 @@ import { ImagoError } from '../core/errors.ts';
 import { replaceFile, uniqueName } from '../system/atomic.ts';
 import { makeDirectories } from '../system/directories.ts';
 import { networkFileSystem } from '../system/filesystem.ts';
+import { currentUmask } from '../system/process.ts';
 import { explainWrites } from './errors.ts';
 import { DIRECTORIES } from './layout.ts';
 
@@ -25,6 +26,20 @@ export function defaultRun(): string {
   return process.env.XDG_RUNTIME_DIR
     ? join(process.env.XDG_RUNTIME_DIR, 'imago')
     : join('/tmp', `imago-${process.getuid?.() ?? 'user'}`);
+}
+
+/**
+ * What is made in a store has its own mode, of which the umask may take what others have. A program keeps the owner's
+ * from it (`keepOwnersRights`); a library leaves its process's umask alone. Throws `UMASK_TAKES_OWNERS`.
+ */
+export function checkUmask(): void {
+  const umask = currentUmask();
+  if ((umask & 0o700) === 0) return;
+  throw new ImagoError('UMASK_TAKES_OWNERS', "this process's umask takes rights that the owner needs", {
+    want: 'one that takes nothing of the owner, as 022 or 077',
+    got: umask.toString(8).padStart(4, '0'),
+    remedy: 'set another with process.umask() before a store is opened',
+  });
 }
 
 /** Checks the format of the store at `root`, and makes an empty one where there is none. */

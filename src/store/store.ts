@@ -16,7 +16,7 @@ import {
 import { explainWrites } from './errors.ts';
 import { blobPath, chainDirectory, layerDirectory } from './layout.ts';
 import { Lease } from './lease.ts';
-import { defaultRoot, defaultRun, prepareRoot, prepareRun } from './open.ts';
+import { checkUmask, defaultRoot, defaultRun, prepareRoot, prepareRun } from './open.ts';
 import { deleteRef, getRef, listRefs, type RefRecord, setRef } from './refs.ts';
 
 export interface StoreOptions {
@@ -39,11 +39,12 @@ export class Store {
     this.run = run;
   }
 
-  /** Opens the store, making an empty one where there is none. Throws `STORE_*` codes. */
+  /** Opens the store, making an empty one where there is none. Throws `STORE_*` codes and `UMASK_TAKES_OWNERS`. */
   static open(options: StoreOptions = {}): Store {
     // Other programs get these paths, and work in other directories.
     const root = resolve(options.root ?? defaultRoot());
     const run = resolve(options.run ?? defaultRun());
+    checkUmask();
     prepareRoot(root);
     prepareRun(run);
     return new Store(root, run);

@@ -41,6 +41,12 @@ export function isRunning(process: ProcessIdentity): boolean {
   return identifyProcess(process.pid)?.started === process.started;
 }
 
+/** Read, not set and set back as `process.umask()` does: other threads may be making files. */
+export function currentUmask(): number {
+  const line = /^Umask:\s*([0-7]+)$/m.exec(readFileSync('/proc/thread-self/status', 'latin1'));
+  return Number.parseInt(line?.[1] ?? '0', 8);
+}
+
 /** False where it has ended, and nobody else has its number. */
 export function sendSignal(pid: number, signal: number | NodeJS.Signals): boolean {
   try {

@@ -77,8 +77,9 @@ export class Arena implements Disposable {
   }
 
   /** Starts a command as the leader of a process group, as a shell does. Its input stays open. */
-  start(words: readonly string[], options: Pick<CallOptions, 'env'> = {}): Running {
-    const child = spawn(PROGRAM, words, {
+  start(words: readonly string[], options: Pick<CallOptions, 'env' | 'through'> = {}): Running {
+    const [program, ...args] = [...(options.through ?? []), PROGRAM, ...words] as [string, ...string[]];
+    const child = spawn(program, args, {
       env: { ...this.env, ...options.env },
       cwd: this.directory,
       stdio: ['pipe', 'pipe', 'pipe'],
