@@ -7,7 +7,6 @@ import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { layerRecord } from '../store/layers.ts';
-import { lookup } from '../tree/lookup.ts';
 import { BuildCache, stepKey } from './cache.ts';
 import { type ConfigureContext, configure } from './configure.ts';
 import { COPY_ALL } from './context/base.ts';
@@ -285,7 +284,7 @@ export class Solver implements Disposable {
   ): Promise<Digest | null> {
     const { run, lease, signal, onFailure } = this.#options;
     const lower = (path: ByteString): 'directory' | 'other' | undefined => {
-      const type = lookup(files.tree, path, { links: 'none' })?.type;
+      const type = files.at(path)?.type;
       return type === undefined || type === 'directory' ? type : 'other';
     };
     const whole = { ...request, diffIds: diffIds(state), lower, lease, signal };

@@ -21,7 +21,7 @@ export async function executeWorkdir(
   const hit = noCache ? undefined : await cache.find(key);
   if (hit !== undefined) return { ...hit, cached: true };
   const owner = user === '' ? { uid: 0, gid: 0 } : resolveOwner(user, () => files);
-  const placement = new Placement(files.tree, { now });
+  const placement = new Placement(files, { now });
   placement.makeDirectories(byteString(path), { ...owner, mode: 0o755 });
   const created = timeText(now);
   if (!placement.changes) {

@@ -3,8 +3,11 @@ import { type ByteString, compareByteStrings } from '../../core/bytes.ts';
 import type { Digest } from '../../core/digest.ts';
 import type { SparseSegment } from '../../formats/tar/entry.ts';
 import { readLayerEntries } from '../../store/layer-entries.ts';
+import { readLayerIndex } from '../../store/layer-index.ts';
 import { layerTarPath } from '../../store/layers.ts';
 import type { Store } from '../../store/store.ts';
+import { IndexedTree, indexTells, type TreeEntry } from '../../tree/indexed.ts';
+import { lookup } from '../../tree/lookup.ts';
 import { applyLayer } from '../../tree/merge.ts';
 import { newTree, type TreeNode } from '../../tree/node.ts';
 import type { FileReader, SourceNode } from './source.ts';
@@ -19,6 +22,9 @@ export class ImageFiles implements Disposable {
   readonly #tars: Map<number, number> = new Map();
   #tree: TreeNode | undefined;
   #applied = 0;
+  /** Undefined where a layer's index does not tell all. */
+  #indexed: IndexedTree | undefined = new IndexedTree();
+  #indexes = 0;
 
   constructor(store: Store, diffIds: readonly Digest[]) {
     this.#store = store;
@@ -36,6 +42,16 @@ export class ImageFiles implements Disposable {
       applyLayer(this.#tree, readLayerEntries(this.#store, this.#diffIds[this.#applied]!), this.#applied);
     }
     return this.#tree;
+  }
+
+  /** What is at 'a/b', symlinks not followed. Makes no tree where the layers' indexes tell as much. */
+  at(path: ByteString): TreeEntry | undefined {
+    for (; this.#indexed !== undefined && this.#indexes < this.#diffIds.length; this.#indexes++) {
+      const layer = readLayerIndex(this.#store, this.#diffIds[this.#indexes]!);
+      if (indexTells(layer.facts)) this.#indexed.push(layer);
+      else this.#indexed = undefined;
+    }
+    return this.#indexed === undefined ? lookup(this.tree, path, { links: 'none' }) : this.#indexed.at(path);
   }
 
   get root(): SourceNode {

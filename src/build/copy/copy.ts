@@ -7,7 +7,7 @@ import { joinWorkdir } from '../../formats/dockerfile/path.ts';
 import { ingestLayer } from '../../store/ingest-layer.ts';
 import type { Lease } from '../../store/lease.ts';
 import type { Store } from '../../store/store.ts';
-import { newTree } from '../../tree/node.ts';
+import { IndexedTree } from '../../tree/indexed.ts';
 import { type BuildCache, type StepResult, stepKey } from '../cache.ts';
 import type { ImageFiles } from '../context/image-source.ts';
 import { bytesFile } from '../context/plain-source.ts';
@@ -18,7 +18,7 @@ import { parseChmod } from './chmod.ts';
 import { digestInputs, type FileTexts } from './inputs.ts';
 import type { CopyOrigin } from './origin.ts';
 import { resolveOwner } from './owner.ts';
-import { type Owner, Placement } from './place.ts';
+import { type LowerFiles, type Owner, Placement } from './place.ts';
 import { type CopySource, type PreparedCopy, unpacks } from './prepare.ts';
 import { type Selected, selectParents, selectSources } from './select.ts';
 import { ChunkWriter, finishTar, writeMembers } from './stream.ts';
@@ -38,6 +38,9 @@ export interface LayerContext extends RemoteRights {
   materials?: Materials;
   signal?: AbortSignal;
 }
+
+/** What a link is placed on. */
+const NO_FILES: LowerFiles = new IndexedTree();
 
 export interface LayerStep extends StepResult {
   cached: boolean;
@@ -158,8 +161,7 @@ export async function executeCopy(
     for (const one of selected) all.push({ selected: one, unpack: unpacks(copy, source) });
   }
   for (const { name, content } of copy.inline) all.push({ selected: inlineFile(name, content), unpack: false });
-  const tree = copy.link ? newTree() : files.tree;
-  const placement = new Placement(tree, {
+  const placement = new Placement(copy.link ? NO_FILES : files, {
     owner: owner?.(),
     chmod: copy.chmod === undefined ? undefined : parseChmod(copy.chmod),
     now: context.now,

@@ -1,6 +1,7 @@
 import { type ByteString, displayName } from '../../core/bytes.ts';
 import { ImagoError } from '../../core/errors.ts';
 import type { Time } from '../../core/time.ts';
+import type { TreeEntry } from '../../tree/indexed.ts';
 import type { TreeNode } from '../../tree/node.ts';
 import type { SourceNode } from '../context/source.ts';
 import type { Chmod } from './chmod.ts';
@@ -31,27 +32,32 @@ export interface PlaceOptions {
   now: Time;
 }
 
+/** The files of the image below, by paths 'a/b', no symlinks followed. */
+export interface LowerFiles {
+  at(path: ByteString): TreeEntry | undefined;
+}
+
 /** What is at a path: of the image below, or placed already. Both tell enough to go on. */
-type Present = Pick<TreeNode, 'type' | 'linkname'>;
+type Present = Pick<TreeEntry, 'type' | 'linkname'>;
 
 /** Linux MAXSYMLINKS. */
 const MAX_LINKS = 255;
 
 /**
- * Plans the members of a layer over the tree of an image, without changing the tree. All parents of what is placed are
+ * Plans the members of a layer over the files of an image. All parents of what is placed are
  * members too, with the attributes that they have in the image, so that the layer implies nothing.
  * Destinations follow BuildKit (tonistiigi/fsutil copy.go): symlinks in the destination itself lead on within the root;
  * a directory's contents are merged, with the attributes of directories below it, but not its own.
  */
 export class Placement {
-  readonly #tree: TreeNode;
+  readonly #lower: LowerFiles;
   readonly #options: PlaceOptions;
   readonly #members: Map<ByteString, Member> = new Map();
   #fresh: Map<ByteString, Member> = new Map();
   #changes = false;
 
-  constructor(tree: TreeNode, options: PlaceOptions) {
-    this.#tree = tree;
+  constructor(lower: LowerFiles, options: PlaceOptions) {
+    this.#lower = lower;
     this.#options = options;
   }
 
@@ -213,7 +219,7 @@ export class Placement {
 
   #keepDirectory(path: ByteString): void {
     if (path === '' || this.#members.has(path)) return;
-    const node = this.#lower(path)!;
+    const node = this.#lower.at(path)!;
     const { mode, uid, gid, mtime, xattrs } = node;
     this.#set(path, { ...blank(path), mode, uid, gid, mtime, xattrs });
   }
@@ -244,23 +250,8 @@ export class Placement {
   }
 
   #at(path: ByteString): Present | undefined {
-    return path === '' ? this.#tree : (this.#members.get(path) ?? this.#lower(path));
+    return this.#members.get(path) ?? this.#lower.at(path);
   }
-
-  /** Children of one directory mostly follow each other. */
-  #lower(path: ByteString): TreeNode | undefined {
-    const slash = path.lastIndexOf('/');
-    const parent = slash < 0 ? '' : path.slice(0, slash);
-    if (parent !== this.#lastParent) {
-      let node: TreeNode | undefined = this.#tree;
-      if (parent !== '') for (const part of parent.split('/')) node = node?.children?.get(part);
-      this.#lastParent = parent;
-      this.#lastNode = node;
-    }
-    return this.#lastNode?.children?.get(path.slice(slash + 1));
-  }
-  #lastParent: ByteString | undefined;
-  #lastNode: TreeNode | undefined;
 }
 
 function blank(path: ByteString): Member {

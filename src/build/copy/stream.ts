@@ -1,8 +1,9 @@
 import { createHash, hash } from 'node:crypto';
 import { type ByteString, displayName } from '../../core/bytes.ts';
 import { ImagoError } from '../../core/errors.ts';
-import { END_OF_ARCHIVE, encodeHeader, padding, type TarMember } from '../../formats/tar/write.ts';
-import type { SourceNode } from '../context/source.ts';
+import { BLOCK } from '../../formats/tar/header.ts';
+import { END_OF_ARCHIVE, encodeHeader, padding } from '../../formats/tar/write.ts';
+import type { FileReader, SourceNode } from '../context/source.ts';
 import { type FileTexts, fileText } from './inputs.ts';
 import type { Member } from './place.ts';
 
@@ -19,14 +20,12 @@ export function* writeMembers(out: ChunkWriter, members: Iterable<Member>, texts
     const { source } = member;
     const first = source?.identity === undefined ? undefined : links.get(source.identity);
     if (first !== undefined) {
-      const link: TarMember = { ...headerOf(member), type: 'hardlink', linkname: first, size: 0, xattrs: undefined };
-      yield* out.write(encodeHeader(link));
+      yield* out.write(encodeHeader({ ...member, type: 'hardlink', linkname: first, size: 0, xattrs: undefined }));
       continue;
     }
     if (source?.identity !== undefined) links.set(source.identity, member.path);
     if (member.type === 'file' && source !== undefined) yield* out.copy(source, member, texts);
-    else
-      yield* out.write(encodeHeader(headerOf(source === undefined ? member : { ...member, xattrs: source.xattrs() })));
+    else yield* out.write(encodeHeader(source === undefined ? member : { ...member, xattrs: source.xattrs() }));
   }
 }
 
@@ -36,21 +35,15 @@ export function* finishTar(out: ChunkWriter): Generator<Uint8Array> {
   yield* out.finish();
 }
 
-function headerOf(member: Member): TarMember {
-  const { source: _, ...header } = member;
-  return header;
-}
-
-/** Gathers small writes into chunks of 1 MiB, which are the consumer's to keep. */
+/** Gathers small writes into chunks of up to 1 MiB. A chunk lives until the next one is asked for. */
 export class ChunkWriter {
-  #buffer: Buffer = Buffer.allocUnsafeSlow(CHUNK);
+  readonly #buffer: Buffer = Buffer.allocUnsafeSlow(CHUNK);
   #length = 0;
 
   *write(bytes: Uint8Array): Generator<Uint8Array> {
     for (let at = 0; at < bytes.length; ) {
       const count = Math.min(bytes.length - at, CHUNK - this.#length);
-      this.#buffer.set(count === bytes.length ? bytes : bytes.subarray(at, at + count), this.#length);
-      this.#length += count;
+      this.#put(count === bytes.length ? bytes : bytes.subarray(at, at + count));
       at += count;
       if (this.#length === CHUNK) yield this.#flush();
     }
@@ -66,58 +59,65 @@ export class ChunkWriter {
     const reader = source.open();
     try {
       const xattrs = reader.xattrs();
-      yield* this.write(encodeHeader(headerOf({ ...member, xattrs })));
-      // One byte more than the size shows whether the file has grown, without another call.
-      if (size < CHUNK - this.#length) {
-        const start = this.#length;
-        const got = readFully(reader.read, this.#buffer, start, size + 1);
-        if (got !== size) throw changed(member.path);
-        texts.set(source, fileText(hash('sha256', this.#buffer.subarray(start, start + size), 'hex'), xattrs));
-        this.#length += size;
+      const header = encodeHeader(xattrs === undefined ? member : { ...member, xattrs });
+      // Whole in one chunk, where one can hold it: tens of thousands of small files then need no more than this.
+      const whole = header.length + size + BLOCK;
+      if (whole <= CHUNK) {
+        if (whole > CHUNK - this.#length) yield this.#flush();
+        this.#put(header);
+        texts.set(source, fileText(this.#take(reader, member), xattrs));
       } else {
+        yield* this.write(header);
         const hasher = createHash('sha256');
-        let done = 0;
-        for (;;) {
+        for (let done = 0; done < size; ) {
           const count = Math.min(size - done, CHUNK - this.#length);
           const got = reader.read(this.#buffer, this.#length, count, done);
-          if (got === 0) break;
+          if (got === 0) throw changed(member.path);
           hasher.update(this.#buffer.subarray(this.#length, this.#length + got));
           done += got;
           this.#length += got;
           if (this.#length === CHUNK) yield this.#flush();
-          if (done === size) break;
         }
-        if (done !== size || reader.read(Buffer.alloc(1), 0, 1, size) !== 0) throw changed(member.path);
+        if (reader.read(Buffer.alloc(1), 0, 1, size) !== 0) throw changed(member.path);
         texts.set(source, fileText(hasher.digest('hex'), xattrs));
+        yield* this.zeros(padding(size));
       }
     } finally {
       reader.close();
     }
-    yield* this.zeros(padding(size));
   }
 
   *finish(): Generator<Uint8Array> {
     if (this.#length > 0) yield this.#flush();
   }
 
+  /** Reads a file that there is room for, and pads it; its digest. */
+  #take(reader: FileReader, { size, path }: Member): string {
+    const start = this.#length;
+    const end = start + size;
+    // One byte more than the size shows whether the file has grown, without another call.
+    let at = start;
+    let got: number;
+    do {
+      got = reader.read(this.#buffer, at, end + 1 - at, at - start);
+      at += got;
+    } while (got > 0 && at < end);
+    if (at !== end) throw changed(path);
+    this.#length = end + padding(size);
+    this.#buffer.fill(0, end, this.#length);
+    return hash('sha256', this.#buffer.subarray(start, end), 'hex');
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
   #flush(): Uint8Array {
     const chunk = this.#buffer.subarray(0, this.#length);
-    this.#buffer = Buffer.allocUnsafeSlow(CHUNK);
     this.#length = 0;
     return chunk;
   }
-}
-
-type Read = (buffer: Uint8Array, offset: number, length: number, position: number) => number;
-
-function readFully(read: Read, buffer: Uint8Array, offset: number, length: number): number {
-  let done = 0;
-  while (done < length) {
-    const got = read(buffer, offset + done, length - done, done);
-    if (got === 0) break;
-    done += got;
-  }
-  return done;
 }
 
 function changed(path: ByteString): ImagoError {

@@ -83,7 +83,8 @@ export class IndexReader {
   readonly #view: DataView;
 
   constructor(image: Uint8Array) {
-    this.#image = image;
+    // A Node buffer's `slice` copies nothing.
+    this.#image = new Uint8Array(image.buffer, image.byteOffset, image.byteLength);
     this.#view = new DataView(image.buffer, image.byteOffset, image.byteLength);
     this.index = guard(() => this.#superblock());
   }

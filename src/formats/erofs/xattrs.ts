@@ -33,6 +33,19 @@ export function escapeXattrName(name: ByteString): ByteString {
   return name.startsWith(OVERLAY) ? `${OVERLAY}overlay.${name.slice(OVERLAY.length)}` : name;
 }
 
+/** The attributes of a member, of those that its inode has: the inverse of `layerXattrs`, but for what that dropped. */
+export function unescapeXattrs(stored: ReadonlyMap<ByteString, Uint8Array>): Map<ByteString, Uint8Array> | undefined {
+  const escaped = escapeXattrName(OVERLAY);
+  let out: Map<ByteString, Uint8Array> | undefined;
+  for (const [name, value] of stored) {
+    // The index's own, for the overlay.
+    if (name.startsWith(OVERLAY) && !name.startsWith(escaped)) continue;
+    out ??= new Map();
+    out.set(name.startsWith(escaped) ? OVERLAY + name.slice(escaped.length) : name, value);
+  }
+  return out;
+}
+
 /**
  * The attributes of a member as the index holds them, in the order of their names; undefined where none is left. `onDropped` hears
  * of those in a namespace that EROFS has no number for. Throws `XATTR_TOO_LARGE`, `BAD_XATTR`.

@@ -28,6 +28,8 @@ export interface TarMember {
 export const END_OF_ARCHIVE: Uint8Array = new Uint8Array(2 * BLOCK);
 
 const ZEROS = new Uint8Array(BLOCK);
+/** Magic and version. */
+const USTAR = bytesOf('ustar\x0000');
 const FLAGS: Record<TarEntryType, number> = {
   file: 0x30,
   hardlink: 0x31,
@@ -83,34 +85,41 @@ export function encodeHeader(member: TarMember): Uint8Array {
   block[156] = FLAGS[member.type];
   const link = member.type === 'hardlink' || member.type === 'symlink';
   if (link) putLimited(block, 157, 100, member.linkname ?? '', 'linkpath', records);
-  block.set(bytesOf('ustar\x0000'), 257);
+  block.set(USTAR, 257);
   putLimited(block, 265, 31, member.uname ?? '', 'uname', records);
   putLimited(block, 297, 31, member.gname ?? '', 'gname', records);
   const device = member.type === 'char' || member.type === 'block';
   putWide(block, 329, 8, device ? (member.devmajor ?? 0) : 0, 'SCHILY.devmajor', records);
   putWide(block, 337, 8, device ? (member.devminor ?? 0) : 0, 'SCHILY.devminor', records);
-  for (const name of [...(member.xattrs?.keys() ?? [])].sort()) {
+  if (member.xattrs !== undefined) putXattrs(member.xattrs, records);
+  putChecksum(block);
+  return records.length === 0 ? block : joinBlocks(encodePax(records), block, map);
+}
+
+function putXattrs(xattrs: ReadonlyMap<ByteString, Uint8Array>, records: Records): void {
+  for (const name of [...xattrs.keys()].sort()) {
     // "=" ends a key: GNU tar's escape, which its reader and ours take back.
     const key = name.replace(/[%=]/g, (c) => (c === '%' ? '%25' : '%3D'));
-    records.push([`SCHILY.xattr.${key}`, byteText(member.xattrs!.get(name)!)]);
+    records.push([`SCHILY.xattr.${key}`, byteText(xattrs.get(name)!)]);
   }
-  putChecksum(block);
-  return joinBlocks(records.length > 0 ? encodePax(records) : undefined, block, map);
 }
 
 function checkMember(member: TarMember): void {
-  const numbers = [member.uid, member.gid, member.devmajor, member.devminor];
   const bad =
     member.path.includes('\0') || member.linkname?.includes('\0')
       ? 'a name with a NUL'
       : member.path === ''
         ? 'an empty name'
-        : numbers.some((n) => n !== undefined && !(Number.isInteger(n) && n >= 0 && n <= MAX_ID))
+        : !(isId(member.uid) && isId(member.gid) && isId(member.devmajor) && isId(member.devminor))
           ? 'an owner or device number outside 0..2^32−1'
           : !Number.isSafeInteger(member.size ?? 0) || (member.size ?? 0) < 0
             ? 'a size outside 0..2^53−1'
             : undefined;
   if (bad) throw new ImagoError('TAR_BAD_MEMBER', `cannot write ${bad} to a tar`, { op: 'write tar' });
+}
+
+function isId(n: number | undefined): boolean {
+  return n === undefined || (Number.isInteger(n) && n >= 0 && n <= MAX_ID);
 }
 
 function byteText(bytes: Uint8Array): ByteString {
@@ -137,7 +146,11 @@ function putText(block: Uint8Array, at: number, length: number, text: ByteString
 
 /** Octal with leading zeros and a closing NUL. */
 function putNumber(block: Uint8Array, at: number, length: number, value: number): void {
-  putText(block, at, length - 1, value.toString(8).padStart(length - 1, '0'));
+  let rest = value;
+  for (let i = at + length - 2; i >= at; i--) {
+    block[i] = 0x30 + (rest % 8);
+    rest = Math.floor(rest / 8);
+  }
 }
 
 type Records = [ByteString, ByteString][];
@@ -191,7 +204,7 @@ function putPath(block: Uint8Array, path: ByteString, records: Records): void {
 
 function putChecksum(block: Uint8Array): void {
   let sum = 8 * 0x20;
-  for (const byte of block) sum += byte;
+  for (let i = 0; i < BLOCK; i++) sum += block[i]!;
   putText(block, 148, 8, `${sum.toString(8).padStart(6, '0')}\0 `);
 }
 
@@ -215,7 +228,7 @@ function encodePax(records: Records): Uint8Array {
   putNumber(block, 124, 12, body.length);
   putNumber(block, 136, 12, 0);
   block[156] = 0x78;
-  block.set(bytesOf('ustar\x0000'), 257);
+  block.set(USTAR, 257);
   putChecksum(block);
   return joinBlocks(block, body, paddingBytes(body.length));
 }
