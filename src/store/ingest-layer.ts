@@ -37,6 +37,8 @@ export interface IngestLayerOptions {
   largest?: number;
   /** Gets the bytes read so far of the source, and the source's length where it is known. */
   onProgress?: (done: number, total: number | undefined) => void;
+  /** All that `source` gave is on its way to the thread that makes a layer of it; not called where there is none. */
+  onTaken?: () => void;
   signal?: AbortSignal;
 }
 

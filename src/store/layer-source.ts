@@ -6,7 +6,7 @@ import type { IngestJob, IngestOutcome, JobInput, LayerCompression } from './lay
 import { threads } from './threads.ts';
 
 /** Sources below this are done on the calling thread: starting another one takes longer. */
-const SMALL = 512 * 1024;
+export const SMALL: number = 512 * 1024;
 
 /** A source whose first bytes were seen. */
 export interface OpenedSource {
@@ -147,7 +147,7 @@ const REPORT = 128 * 1024;
 export async function runStream(
   job: Omit<IngestJob, 'input'>,
   { bytes, before, onBroken, onRefused }: Feed,
-  { onProgress, signal }: IngestLayerOptions,
+  { onProgress, onTaken, signal }: IngestLayerOptions,
 ): Promise<IngestOutcome> {
   const { createRing, RingWriter } = await import('../system/ring.ts');
   const ring = createRing();
@@ -181,6 +181,7 @@ export async function runStream(
     }
     onProgress?.(done, job.expect.size);
     await writer.end();
+    onTaken?.();
   } catch (error) {
     // Nobody wants the bytes any more, and that is why.
     if (refused) return outcome;

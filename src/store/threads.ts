@@ -10,3 +10,8 @@ export function threads(): Promise<Pool> {
   );
   return pool;
 }
+
+/** Begins to start one, for work that is about to come: a thread takes a while to be there. */
+export function warmThreads(): void {
+  void threads().then((pool) => pool.warm());
+}

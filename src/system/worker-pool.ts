@@ -52,6 +52,18 @@ export class WorkerPool {
     });
   }
 
+  /** Starts a thread where none is idle, so that it is there when a job comes. */
+  warm(): void {
+    if (this.#idle.length > 0 || !this.#hasRoom()) return;
+    const worker = this.#launch();
+    // Of no more use; a job that has it by then hears of it itself.
+    const leave = (): void => {
+      this.#forget(worker);
+    };
+    worker.on('error', leave).on('exit', leave);
+    this.#rest(worker);
+  }
+
   /** Looks at the queue once all calls of this turn are in it, to begin with the heaviest. */
   #schedule(): void {
     if (this.#scheduled) return;
@@ -89,8 +101,7 @@ export class WorkerPool {
       job.reject(job.options.signal.reason);
       return;
     }
-    // No flags: those of the program that uses Imago (--input-type, say) need not fit the thread's entry.
-    const worker = this.#idle.pop() ?? new Worker(this.#url, { execArgv: [] });
+    const worker = this.#idle.pop() ?? this.#launch();
     this.#count(job, 1);
     worker.ref();
     const end = (reuse: boolean, settle: () => void): void => {
@@ -118,14 +129,23 @@ export class WorkerPool {
     worker.postMessage(job.data);
   }
 
+  #launch(): Worker {
+    // No flags: those of the program that uses Imago (--input-type, say) need not fit the thread's entry.
+    return new Worker(this.#url, { execArgv: [] });
+  }
+
   #rest(worker: Worker): void {
     worker.unref();
     this.#idle.push(worker);
     setTimeout(() => {
-      const at = this.#idle.indexOf(worker);
-      if (at < 0) return;
-      this.#idle.splice(at, 1);
-      worker.terminate();
+      if (this.#forget(worker)) worker.terminate();
     }, IDLE_MS).unref();
+  }
+
+  /** False where it was not idle. */
+  #forget(worker: Worker): boolean {
+    const at = this.#idle.indexOf(worker);
+    if (at >= 0) this.#idle.splice(at, 1);
+    return at >= 0;
   }
 }

@@ -4,9 +4,11 @@ import { ImagoError } from '../../core/errors.ts';
 import type { Time } from '../../core/time.ts';
 import { IgnoreMatcher } from '../../formats/dockerfile/ignore.ts';
 import { joinWorkdir } from '../../formats/dockerfile/path.ts';
-import { ingestLayer } from '../../store/ingest-layer.ts';
+import { type IngestLayerOptions, ingestLayer } from '../../store/ingest-layer.ts';
+import { SMALL } from '../../store/layer-source.ts';
 import type { Lease } from '../../store/lease.ts';
 import type { Store } from '../../store/store.ts';
+import { warmThreads } from '../../store/threads.ts';
 import { IndexedTree } from '../../tree/indexed.ts';
 import { type BuildCache, type StepResult, stepKey } from '../cache.ts';
 import type { ImageFiles } from '../context/image-source.ts';
@@ -145,13 +147,23 @@ export async function executeCopy(
   const texts: FileTexts = new Map();
   const digest = (): string =>
     digestInputs([...sources().values()], origin.reader(texts), { owners: origin.ownersCount });
+  const noteInputs = async (): Promise<string> => {
+    origin.remember(texts);
+    const inputs = digest();
+    memo.set(inputs);
+    origin.save();
+    return inputs;
+  };
+  const known = !context.noCache && context.cache.has(key);
+  if (!known) expectLayer(sources());
   const memo = origin.memo(memoKey(copy), () => [...sources().values()]);
-  if (!context.noCache && context.cache.has(key)) {
+  if (known) {
     const inputs = memo.get() ?? digest();
     const hit = await context.cache.find(key, inputs);
     memo.set(inputs);
     origin.save();
     if (hit !== undefined) return { ...hit, cached: true };
+    expectLayer(sources());
   }
   // What was read to look the result up is read again: only what goes into the layer may name it.
   texts.clear();
@@ -166,15 +178,27 @@ export async function executeCopy(
     chmod: copy.chmod === undefined ? undefined : parseChmod(copy.chmod),
     now: context.now,
   });
-  const layer = await makeLayer(copy, byteString(destination(copy, state)), all, placement, texts, context);
-  origin.remember(texts);
-  const inputs = digest();
+  const taken = Promise.withResolvers<void>();
+  const dest = byteString(destination(copy, state));
+  const making = makeLayer(copy, dest, all, placement, texts, { ...context, onTaken: taken.resolve });
+  await Promise.race([taken.promise, making]);
+  // Done while the thread ends the layer.
+  const inputs = await noteInputs().finally(() => making);
+  const layer = await making;
   const result: StepResult = { layer, created: timeText(context.now) };
   // Anew: what came from the network may be another version than the one that was asked about.
   context.cache.set(await makeKey(), inputs, result);
-  memo.set(inputs);
-  origin.save();
   return { ...result, cached: false };
+}
+
+/** Where much is copied, the thread for it starts while the copy is planned. */
+function expectLayer(sources: ReadonlyMap<CopySource, Selected[]>): void {
+  let bytes = 0;
+  for (const { node, below } of [...sources.values()].flat()) {
+    bytes += node.size;
+    for (const file of below) bytes += file.node.size;
+  }
+  if (bytes >= SMALL) warmThreads();
 }
 
 /** RFC 3339. */
@@ -222,7 +246,7 @@ async function makeLayer(
   operands: readonly Operand[],
   placement: Placement,
   texts: FileTexts,
-  { store, lease, signal }: LayerContext,
+  { store, lease, signal, onTaken }: LayerContext & Pick<IngestLayerOptions, 'onTaken'>,
 ): Promise<Digest | null> {
   const placed = placeAll(copy, dest, operands, placement);
   // As far as the first archive, whose names have a say in where the rest goes.
@@ -237,7 +261,7 @@ async function makeLayer(
     yield* writeMembers(out, placement.take(), texts);
     yield* finishTar(out);
   })();
-  return (await ingestLayer(store, lease, tar, { signal })).diffId;
+  return (await ingestLayer(store, lease, tar, { signal, onTaken })).diffId;
 }
 
 /** Plans the operands one after the other; stops at each archive, which is written before the next is planned. */
