@@ -2,7 +2,7 @@ import { sleep } from '../../system/sleep.ts';
 import { discardBody } from './body.ts';
 import { describeBreak, type RequestContext } from './errors.ts';
 import type { Arrival } from './redirect.ts';
-import { isTransientStatus, retryDelay, triesFor } from './retry.ts';
+import { isTransientStatus, type Refused, retryDelay, triesFor } from './retry.ts';
 import type { Session } from './session.ts';
 import { showText, showUrl } from './shown-url.ts';
 import { wantsSystemAuthorities } from './tls.ts';
@@ -26,13 +26,13 @@ export async function withRetries(
   for (let tried = 1; ; tried++) {
     const { generation } = connections;
     let reason: string;
-    let retryAfter: string | undefined;
+    let refused: Refused | undefined;
     try {
       const arrival = await once();
       const { statusCode: status, statusMessage, headers } = arrival.response;
       if (!isTransientStatus(status!) || answers.includes(status!) || tried >= tries) return arrival;
       reason = showText(`${status} ${statusMessage}`);
-      retryAfter = headers['retry-after'];
+      refused = { retryAfter: headers['retry-after'], date: headers.date };
       await discardBody(arrival.response);
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
@@ -43,7 +43,7 @@ export async function withRetries(
       if (tried >= Math.min(tries, triesFor(error, timing))) throw describeBreak(error, context());
       reason = showText((error as Error).message, context().secrets);
     }
-    const delayMs = Math.round(retryDelay(tried, timing, retryAfter));
+    const delayMs = Math.round(retryDelay(tried, timing, refused));
     options.onRetry?.({ url: showUrl(context().url), attempt: tried + 1, delayMs, reason });
     await sleep(delayMs, signal);
   }

@@ -1,12 +1,21 @@
 import { createHash } from 'node:crypto';
 import { type Digest, digestAlgorithm, isDigest } from '../../core/digest.ts';
-import { ImagoError } from '../../core/errors.ts';
+import { ImagoError, isImagoError } from '../../core/errors.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { parseJson } from '../../oci/json.ts';
 import { MEDIA_TYPES } from '../../oci/media-types.ts';
 import { isTag } from '../wire/names.ts';
-import { badResponse, contentLength, contentType, discard, headerOf, type Place, scopesFor } from './place.ts';
-import type { RegistryResponse } from './types.ts';
+import {
+  badResponse,
+  contentLength,
+  contentType,
+  discard,
+  headerOf,
+  type Place,
+  requestWhole,
+  scopesFor,
+} from './place.ts';
+import type { RegistryRequest, RegistryResponse } from './types.ts';
 
 export interface FetchedManifest {
   /** Byte-exact: what the digest is of. */
@@ -53,22 +62,17 @@ export async function fetchManifest(
   answers: readonly number[],
   signal?: AbortSignal,
 ): Promise<(FetchedManifest & { etag: string | undefined }) | undefined> {
-  const response = await requestManifest(place, 'GET', reference, answers, signal);
-  if (response.status !== 200) {
-    discard(response);
-    return undefined;
-  }
+  const request = manifestRequest(place, 'GET', reference, answers, signal);
+  const { response, bytes } = await requestWhole(place, request, MAX_MANIFEST, (answer) => {
+    if (answer.status === 200 && contentType(answer) === 'text/html') {
+      throw badResponse(place, answer, 'sent a web page instead of a manifest');
+    }
+    return answer.status === 200;
+  }).catch((error: unknown) => {
+    throw isImagoError(error, 'RESPONSE_TOO_LARGE') ? tooLarge(place, reference, error) : error;
+  });
+  if (bytes === undefined) return undefined;
   const type = contentType(response);
-  if (type === 'text/html') {
-    response.body.destroy();
-    throw badResponse(place, response, 'sent a web page instead of a manifest');
-  }
-  const length = contentLength(response);
-  if (length !== undefined && length > MAX_MANIFEST) {
-    response.body.destroy();
-    throw tooLarge(place, reference, length);
-  }
-  const bytes = await readBounded(place, reference, response);
   const digest = checkDigest(place, reference, response, bytes);
   const root = parseJson(bytes, 'BAD_MANIFEST', `manifest ${named(place, reference)}`);
   const own = root.get('mediaType').value;
@@ -89,7 +93,7 @@ export async function headManifest(
   reference: string,
   signal?: AbortSignal,
 ): Promise<Descriptor | undefined> {
-  const response = await requestManifest(place, 'HEAD', reference, [200, 404, 405], signal);
+  const response = await place.transport.request(manifestRequest(place, 'HEAD', reference, [200, 404, 405], signal));
   discard(response, 'HEAD');
   if (response.status === 404) return undefined;
   const digest = headerOf(response, 'docker-content-digest') ?? (isDigest(reference) ? reference : '');
@@ -161,33 +165,22 @@ function checkReference(reference: string): void {
   });
 }
 
-async function requestManifest(
+function manifestRequest(
   place: Place,
   method: 'GET' | 'HEAD',
   reference: string,
   answers: readonly number[],
   signal: AbortSignal | undefined,
-): Promise<RegistryResponse> {
+): RegistryRequest {
   checkReference(reference);
-  return place.transport.request({
+  return {
     method,
     target: target(place, reference),
     headers: { accept: ACCEPT },
     scopes: scopesFor(place, 'pull'),
     answers,
     signal,
-  });
-}
-
-async function readBounded(place: Place, reference: string, response: RegistryResponse): Promise<Buffer> {
-  try {
-    return await place.transport.read(response, MAX_MANIFEST);
-  } catch (error) {
-    if (error instanceof ImagoError && error.code === 'RESPONSE_TOO_LARGE') {
-      throw tooLarge(place, reference, 'more', error);
-    }
-    throw error;
-  }
+  };
 }
 
 /** The digest that was asked for, or the registry's own, of these very bytes. */
@@ -211,11 +204,11 @@ function named(place: Place, reference: string): string {
   return `${place.name}${isDigest(reference) ? '@' : ':'}${reference}`;
 }
 
-function tooLarge(place: Place, reference: string, got: number | string, cause?: unknown): ImagoError {
+function tooLarge(place: Place, reference: string, cause: ImagoError): ImagoError {
   return new ImagoError('BAD_MANIFEST', `manifest ${named(place, reference)} is too large`, {
     ref: place.name,
     want: `at most ${MAX_MANIFEST} bytes`,
-    got,
+    got: cause.details.got,
     cause,
   });
 }

@@ -1,8 +1,8 @@
-import { ImagoError } from '../../core/errors.ts';
+import { ImagoError, isImagoError } from '../../core/errors.ts';
 import { sleep } from '../../system/sleep.ts';
 import { parseLink } from '../wire/link.ts';
-import { retryDelay } from './retry.ts';
-import type { RegistryResponse, RetryEvent, Timing, Transport } from './types.ts';
+import { type Refused, retryDelay } from './retry.ts';
+import type { RegistryRequest, RegistryResponse, RetryEvent, Timing, Transport } from './types.ts';
 
 /** One repository on one registry, and how to get at it. */
 export interface Place {
@@ -83,14 +83,44 @@ export function nextPage(place: Place, response: RegistryResponse, path: string)
   return `${path}${url.search}`;
 }
 
+/**
+ * An answer and its body, of up to `limit` bytes (`RESPONSE_TOO_LARGE`). Where the connection breaks in the body's middle
+ * the whole is asked for again, as often as the transport tries. `wanted` sees the head first: it throws, or says that
+ * the body is not to be read.
+ */
+export async function requestWhole(
+  place: Place,
+  request: RegistryRequest,
+  limit: number,
+  wanted: (response: RegistryResponse) => boolean = () => true,
+): Promise<{ response: RegistryResponse; bytes: Buffer | undefined }> {
+  for (let failures = 1; ; failures++) {
+    const response = await place.transport.request(request);
+    let read = false;
+    try {
+      read = wanted(response);
+    } finally {
+      if (!read) discard(response);
+    }
+    if (!read) return { response, bytes: undefined };
+    try {
+      return { response, bytes: await place.transport.read(response, limit) };
+    } catch (error) {
+      const broken = isImagoError(error, 'CONNECTION_BROKEN') || isImagoError(error, 'STALLED');
+      if (!broken || failures >= place.timing.tries) throw error;
+      await pauseBeforeRetry(place, { failures, url: response.url, reason: reasonOf(error) }, request.signal);
+    }
+  }
+}
+
 /** Waits before the next try after `failures` in a row, as the transport does between its own. */
 export async function pauseBeforeRetry(
   place: Place,
-  trouble: { failures: number; url: string; reason: string; retryAfter?: string },
+  trouble: { failures: number; url: string; reason: string; refused?: Refused },
   signal?: AbortSignal,
 ): Promise<void> {
-  const { failures, url, reason, retryAfter } = trouble;
-  const delayMs = Math.round(retryDelay(failures, place.timing, retryAfter));
+  const { failures, url, reason, refused } = trouble;
+  const delayMs = Math.round(retryDelay(failures, place.timing, refused));
   place.onRetry?.({ url, attempt: failures, delayMs, reason });
   await sleep(delayMs, signal);
 }

@@ -4,8 +4,8 @@ import { type Descriptor, readDescriptor } from '../../oci/descriptor.ts';
 import { encodeJson, parseJson } from '../../oci/json.ts';
 import { MEDIA_TYPES } from '../../oci/media-types.ts';
 import { deleteManifestOnly, fetchManifest, putManifestBytes } from './manifests.ts';
-import { badResponse, contentType, discard, headerOf, nextPage, type Place, scopesFor } from './place.ts';
-import type { RegistryResponse } from './types.ts';
+import { badResponse, contentType, headerOf, nextPage, type Place, requestWhole, scopesFor } from './place.ts';
+import type { RegistryRequest, RegistryResponse } from './types.ts';
 
 const MAX_PAGE = 4 * 1024 * 1024;
 const MAX_REFERRERS = 100_000;
@@ -97,21 +97,22 @@ async function listByApi(
     artifactType === undefined ? path : `${path}?artifactType=${encodeURIComponent(artifactType)}`;
   while (target !== undefined) {
     asked.add(target);
-    const response: RegistryResponse = await place.transport.request({
+    const request: RegistryRequest = {
       method: 'GET',
       target,
       headers: { accept: MEDIA_TYPES.index },
       scopes: scopesFor(place, 'pull'),
       answers: [200, 404, 405, 501],
       signal,
-    });
+    };
+    const isIndex = (answer: RegistryResponse): boolean =>
+      answer.status === 200 && contentType(answer) === MEDIA_TYPES.index;
+    const { response, bytes } = await requestWhole(place, request, MAX_PAGE, isIndex);
     // Registries that do not know the path answer with 404, or with the page of their web site.
-    if (response.status !== 200 || contentType(response) !== MEDIA_TYPES.index) {
-      discard(response);
+    if (bytes === undefined) {
       if (asked.size === 1) return undefined;
       throw badResponse(place, response, 'sent no index as a page of referrers');
     }
-    const bytes = await place.transport.read(response, MAX_PAGE);
     list.push(...readIndex(bytes, `referrers of ${subject}`));
     const applied = headerOf(response, 'oci-filters-applied') ?? '';
     filtered &&= applied.split(',').some((name) => name.trim() === 'artifactType');

@@ -16,22 +16,30 @@ export function resolveTiming(options: ClientOptions): Timing {
   };
 }
 
-/**
- * How long to wait before try number `tried` + 1: what `Retry-After` says (seconds or a date, RFC 9110 §10.2.3), but no
- * longer than the limit, else exponential backoff of which up to a half is left out by chance.
- */
-export function retryDelay(tried: number, timing: Timing, retryAfter?: string): number {
-  const asked = parseRetryAfter(retryAfter);
-  if (asked !== undefined) return Math.min(asked, timing.maxRetryAfterMs);
-  const full = Math.min(timing.retryMs * 2 ** (tried - 1), MAX_DELAY);
-  return full * (0.5 + Math.random() / 2);
+/** The headers of a refusal that say when to come again: `Retry-After`, and the `Date` that it counts from. */
+export interface Refused {
+  retryAfter: string | undefined;
+  date: string | undefined;
 }
 
-function parseRetryAfter(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (/^\s*\d{1,9}\s*$/.test(text)) return Number(text) * 1000;
-  const at = Date.parse(text);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
+/**
+ * How long to wait before try number `tried` + 1: exponential backoff of which up to a half is left out by chance, and
+ * longer where `Retry-After` says so, with up to `retryMs` more, since others were told the same time; all up to the limit.
+ */
+export function retryDelay(tried: number, timing: Timing, refused?: Refused): number {
+  const backoff = Math.min(timing.retryMs * 2 ** (tried - 1), MAX_DELAY) * (0.5 + Math.random() / 2);
+  const asked = refused === undefined ? undefined : parseRetryAfter(refused);
+  if (asked === undefined || asked < backoff) return backoff;
+  return Math.min(asked + Math.random() * timing.retryMs, timing.maxRetryAfterMs);
+}
+
+/** RFC 9110 §10.2.3: seconds, or a date. A date is by the registry's clock, which may be another than ours. */
+function parseRetryAfter({ retryAfter, date }: Refused): number | undefined {
+  if (retryAfter === undefined) return undefined;
+  if (/^\s*\d{1,9}\s*$/.test(retryAfter)) return Number(retryAfter) * 1000;
+  const at = Date.parse(retryAfter);
+  const now = date === undefined ? Number.NaN : Date.parse(date);
+  return Number.isNaN(at) ? undefined : at - (Number.isNaN(now) ? Date.now() : now);
 }
 
 /** Too busy, or broken for the moment. 501 and 505 stay what they are. */

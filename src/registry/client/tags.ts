@@ -1,7 +1,7 @@
 import { Field } from '../../oci/json.ts';
 import { isTag } from '../wire/names.ts';
-import { badResponse, contentType, nextPage, type Place, scopesFor } from './place.ts';
-import type { RegistryResponse } from './types.ts';
+import { badResponse, contentType, nextPage, type Place, requestWhole, scopesFor } from './place.ts';
+import type { RegistryRequest, RegistryResponse } from './types.ts';
 
 /** Registries without pages send all tags at once. */
 const MAX_PAGE = 32 * 1024 * 1024;
@@ -19,15 +19,16 @@ export async function* listTags(place: Place, signal?: AbortSignal): AsyncGenera
   let target: string | undefined = `${path}?n=${PAGE}`;
   while (target !== undefined) {
     asked.add(target);
-    const response: RegistryResponse = await place.transport.request({
+    const request: RegistryRequest = {
       method: 'GET',
       target,
       headers: { accept: 'application/json' },
       scopes: scopesFor(place, 'pull'),
       answers: [200],
       signal,
-    });
-    const tags = readPage(place, response, await place.transport.read(response, MAX_PAGE));
+    };
+    const { response, bytes } = await requestWhole(place, request, MAX_PAGE);
+    const tags = readPage(place, response, bytes!);
     const fresh = tags.filter((tag) => !seen.has(tag));
     for (const tag of fresh) {
       seen.add(tag);

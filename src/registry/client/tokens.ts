@@ -5,7 +5,7 @@ import { readBody, readStart } from './body.ts';
 import { describeAnswer, MAX_ERROR_BODY, type RequestContext } from './errors.ts';
 import { exchange } from './exchange.ts';
 import { mayBePlain } from './hosts.ts';
-import { type Arrival, followRedirects } from './redirect.ts';
+import { followRedirects } from './redirect.ts';
 import type { Session } from './session.ts';
 import { showText, showUrl } from './shown-url.ts';
 import type { Credentials } from './types.ts';
@@ -58,13 +58,10 @@ export async function requestToken(session: Session, request: TokenRequest): Pro
     if (request.scopes.length > 0) query.set('scope', request.scopes.join(' '));
   }
   const method = refreshToken === undefined ? 'GET' : 'POST';
-  const arrival = await askServer(session, request, url, method, refreshToken === undefined ? undefined : form);
-  const context = { ...request.context, method, url: arrival.url };
-  if (arrival.response.statusCode !== 200) {
-    const body = await readStart(arrival.response, MAX_ERROR_BODY);
-    throw describeAnswer(arrival.response.statusCode!, body, context);
-  }
-  return parseToken(await readBody(arrival.response, MAX_TOKEN_BODY, showUrl(arrival.url)), context);
+  const answer = await askServer(session, request, url, method, refreshToken === undefined ? undefined : form);
+  const context = { ...request.context, method, url: answer.url };
+  if (answer.status !== 200) throw describeAnswer(answer.status, answer.body, context);
+  return parseToken(answer.body, context);
 }
 
 /** The realm of a challenge as a URL. Throws `BAD_TOKEN_REALM` where a password must not travel there. */
@@ -90,7 +87,7 @@ async function askServer(
   url: URL,
   method: string,
   form: URLSearchParams | undefined,
-): Promise<Arrival> {
+): Promise<{ status: number; url: URL; body: Buffer }> {
   const { credentials, insecure, signal } = request;
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (form !== undefined) headers['Content-Type'] = 'application/x-www-form-urlencoded';
@@ -104,9 +101,20 @@ async function askServer(
   const rules = { method, insecure, answers: [], abroad: credentials === undefined };
   const proxied = session.connections.proxy(url) !== undefined;
   const context = () => ({ ...request.context, method, url, proxied });
-  return withRetries(session, { tries: session.timing.tries, answers: [], signal, context }, () =>
-    followRedirects(url, rules, send),
+  let token: Buffer | undefined;
+  const { response, url: last } = await withRetries(
+    session,
+    { tries: session.timing.tries, answers: [], signal, context },
+    async () => {
+      const arrival = await followRedirects(url, rules, send);
+      // Within the try: a connection may break in the middle of it.
+      if (arrival.response.statusCode === 200) {
+        token = await readBody(arrival.response, MAX_TOKEN_BODY, showUrl(arrival.url));
+      }
+      return arrival;
+    },
   );
+  return { status: response.statusCode!, url: last, body: token ?? (await readStart(response, MAX_ERROR_BODY)) };
 }
 
 export function formatBasic({ username, password }: Credentials): string {

@@ -2,6 +2,7 @@ import { type Digest, digestAlgorithm } from '../../core/digest.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { parseUploadRange } from '../wire/ranges.ts';
 import { badResponse, discard, headerOf, type Place, pauseBeforeRetry, reasonOf, scopesFor } from './place.ts';
+import type { Refused } from './retry.ts';
 import type { RegistryRequest, RegistryResponse } from './types.ts';
 import { cancelUpload, locationOf, startUpload, type UploadSession } from './upload-session.ts';
 
@@ -67,7 +68,7 @@ export class Upload {
       });
       session.location = locationOf(this.#place, response) ?? session.location;
       session.offset = this.#reached(response, stop);
-      if (session.offset !== stop) throw new Refusal(416, 'fewer bytes arrived than were sent', undefined);
+      if (session.offset !== stop) throw new Refusal(416, 'fewer bytes arrived than were sent');
     }
   }
 
@@ -106,12 +107,12 @@ export class Upload {
     const tooLarge = refusal?.status === 413;
     if (!tooLarge) {
       const trouble = { failures: this.#idle, url: `${this.#place.name} (upload)`, reason };
-      await pauseBeforeRetry(this.#place, { ...trouble, retryAfter: refusal?.retryAfter }, this.#signal);
+      await pauseBeforeRetry(this.#place, { ...trouble, refused: refusal }, this.#signal);
     }
     await this.#resync(refusal?.status === 404);
     if (this.offset - this.#mark >= PROGRESS) this.#idle = 0;
     // Nothing of a large request stayed: smaller ones get past a proxy's limit, and leave something when they break.
-    else if (refusal === undefined || tooLarge) this.#shrink(tooLarge ? this.#sent : Infinity);
+    else if (tooLarge || (refusal === undefined && this.#sent > 0)) this.#shrink(this.#sent);
     this.#mark = this.offset;
   }
 
@@ -128,7 +129,7 @@ export class Upload {
     return this.#chunk === CHUNKS.length - 1 || this.#limit(this.#chunk + 1) === this.#limit();
   }
 
-  /** A step, or as many as it takes to get below `bytes`. */
+  /** By as many steps as it takes to get below `bytes`. */
   #shrink(bytes: number): void {
     while (!this.#smallest) {
       this.#chunk++;
@@ -190,7 +191,7 @@ export class Upload {
     });
     discard(response);
     const { status } = response;
-    if (passing.includes(status)) throw new Refusal(status, `HTTP ${status}`, headerOf(response, 'retry-after'));
+    if (passing.includes(status)) throw new Refusal(status, `HTTP ${status}`, response);
     return response;
   }
 
@@ -239,14 +240,16 @@ export class Upload {
 }
 
 /** An answer that does not end the upload. Never leaves this file. */
-class Refusal extends Error {
+class Refusal extends Error implements Refused {
   readonly status: number;
   readonly retryAfter: string | undefined;
+  readonly date: string | undefined;
 
-  constructor(status: number, reason: string, retryAfter: string | undefined) {
+  constructor(status: number, reason: string, response?: RegistryResponse) {
     super(reason);
     this.status = status;
-    this.retryAfter = retryAfter;
+    this.retryAfter = response && headerOf(response, 'retry-after');
+    this.date = response && headerOf(response, 'date');
   }
 }
 

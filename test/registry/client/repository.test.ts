@@ -5,7 +5,7 @@ import { MEDIA_TYPES } from '../../../src/oci/media-types.ts';
 import { noise, sampleImage, sha256 } from '../../archive/lab.ts';
 import { FakeRegistry, hash } from '../fake-registry.ts';
 import type { Fault } from '../faults.ts';
-import { collect, openFake } from './quick.ts';
+import { collect, openFake, QUICK } from './quick.ts';
 
 const LIMIT = { timeout: 20_000 };
 const IMAGE = sampleImage([noise(5000)]);
@@ -81,12 +81,24 @@ const LIES: { name: string; fault: Fault; code: string; error?: RegExp; referenc
 for (const { name, fault, code, error, reference = MANIFEST } of LIES) {
   test(`a registry that sends as a manifest: ${name}`, LIMIT, async () => {
     await using registry = await startWithImage();
-    await using repository = openFake(registry);
+    await using repository = openFake(registry, 'team/app', { timing: { ...QUICK.timing, stallMs: 200 } });
     registry.fault(GET, fault, 99);
     await assert.rejects(repository.getManifest(reference), { code, ...(error && { message: error }) });
     assert.ok(registry.bytesSent < 20_000_000, `${registry.bytesSent} bytes sent`);
   });
 }
+
+test('an answer that breaks in its middle is asked for again', LIMIT, async () => {
+  await using registry = await startWithImage();
+  await using repository = openFake(registry);
+  registry.fault({ method: 'GET' }, { cutAfter: 5 }, 3);
+  assert.equal((await repository.getManifest('v1')).digest, MANIFEST);
+  registry.fault({ method: 'GET' }, { cutAfter: 5 }, 3);
+  assert.deepEqual(await collect(repository.listTags()), ['v1']);
+  registry.fault({ method: 'GET' }, { cutAfter: 5 }, 3);
+  assert.deepEqual(await repository.listReferrers(MANIFEST), []);
+  assert.equal(registry.count('GET', /team\/app/), 12);
+});
 
 test('headers that are missing or vague are made up for', LIMIT, async () => {
   await using registry = await startWithImage();

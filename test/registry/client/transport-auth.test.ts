@@ -123,6 +123,19 @@ describe('Bearer', { timeout: 30_000 }, () => {
     assert.equal(request!.authorization, undefined);
   });
 
+  test('a token that breaks in its middle is asked for again', async () => {
+    await using both = await startBoth();
+    const { answer } = both.tokens;
+    both.tokens.answer = (request, response, body) => {
+      if (both.tokens.requests.length > 2) return answer(request, response, body);
+      response.writeHead(200, { 'Content-Length': '100' }).write('{"token":"');
+      setTimeout(() => response.destroy(), 10);
+    };
+    using transport = openTransport(both.registry.name, quickOptions());
+    await transport.request(PULL);
+    assert.equal(both.tokens.requests.length, 3);
+  });
+
   test('with a password: Basic to the realm, the token to the registry', async () => {
     await using both = await startBoth();
     using transport = openTransport(both.registry.name, withCredentials());

@@ -269,15 +269,22 @@ describe('tries', { timeout: 60_000 }, () => {
     assert.equal(registry.requests.length, 5);
   });
 
-  for (const [title, header, least, most] of [
-    ['seconds', () => '1', 900, 1100],
-    ['a date', () => new Date(Date.now() + 2500).toUTCString(), 400, 2600],
+  const at = (ms: number): string => new Date(Date.now() + ms).toUTCString();
+  const HOUR = 3_600_000;
+  for (const [title, header, least, most, clock] of [
+    ['seconds', () => '1', 1000, 1005],
+    ['a date', () => at(2500), 400, 2600],
+    ['a date by a clock that is behind', () => at(1000 - HOUR), 1000, 2005, -HOUR],
+    ['a date by a clock that is ahead', () => at(1000 + HOUR), 1000, 2005, HOUR],
+    ['a date that has passed', () => at(-HOUR), 2, 5],
+    ['no time: still a pause', () => '0', 2, 5],
     ['too long', () => '86400', 1500, 1500],
-    ['nonsense', () => 'soon', 0, 5],
-  ] as const) {
+    ['nonsense', () => 'soon', 2, 5],
+  ] as [string, () => string, number, number, number?][]) {
     test(`Retry-After: ${title}`, async () => {
       let left = 1;
       await using registry = await startRegistry((_, response) => {
+        if (clock !== undefined) response.setHeader('Date', at(clock));
         response.writeHead(left-- > 0 ? 429 : 200, { 'Retry-After': header() }).end();
       });
       const delays: number[] = [];

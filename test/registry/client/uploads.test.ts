@@ -42,9 +42,9 @@ const CASES: Case[] = [
     received: BLOB.length + 200_000,
   },
   {
-    name: 'begins anew where nothing stayed',
+    name: 'begins anew where nothing stayed, at once in requests that are smaller than what was sent',
     faults: [{ match: PUT, fault: { drop: true } }],
-    methods: 'POST PUT GET DELETE POST PUT',
+    methods: 'POST PUT GET DELETE POST PATCH PATCH PATCH PUT',
   },
   {
     name: 'is done where only the answer was lost',
@@ -91,7 +91,7 @@ const CASES: Case[] = [
       { match: PUT, fault: { cutRequestAfter: 1_000_000 } },
       { match: STATE, fault: { status: 404 } },
     ],
-    methods: 'POST PUT GET DELETE POST PUT',
+    methods: 'POST PUT GET DELETE POST PATCH PATCH PATCH PUT',
   },
   {
     name: 'a registry that never takes it',
