@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { isImagoError } from '../core/errors.ts';
 import { openRepository, type Repository } from '../registry/client/repository.ts';
 import { openTransport } from '../registry/client/transport.ts';
@@ -9,6 +8,7 @@ import { composeServeConfig, type ServeFlags } from '../registry/server/config-o
 import { Log } from '../registry/server/log.ts';
 import { createProxy } from '../registry/server/proxy.ts';
 import { type RunningRegistry, startRegistry } from '../registry/server/serve.ts';
+import { readSettingsFile } from '../registry/server/settings-file.ts';
 import type { Upstream } from '../registry/server/upstream.ts';
 import { openStorage } from '../registry/storage/open.ts';
 import { defaultRegistryStorage } from './registry-storage.ts';
@@ -70,7 +70,7 @@ function openUpstream(settings: ProxySettings): Upstream & { close(): void } {
     insecure: settings.insecure || protocol === 'http:',
     environment: { ...process.env, DOCKER_CONFIG: nowhere, REGISTRY_AUTH_FILE: nowhere, IMAGO_REGISTRIES: nowhere },
     ...(settings.username !== undefined && {
-      credentials: { username: settings.username, password: readFileSync(settings.passwordFile!, 'utf8').trim() },
+      credentials: { username: settings.username, password: readSettingsFile(settings.passwordFile!).trim() },
     }),
   };
   const transport = openTransport(domain, options);

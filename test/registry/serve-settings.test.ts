@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isImagoError } from '../../src/core/errors.ts';
-import { parseAddress, parseServeConfig, type ServeConfig } from '../../src/registry/server/config.ts';
+import { parseAddress, parseServeConfig, readServeConfig, type ServeConfig } from '../../src/registry/server/config.ts';
 import { composeServeConfig } from '../../src/registry/server/config-overrides.ts';
+import { openDoor } from '../../src/registry/server/door.ts';
+import { WatchedFile } from '../../src/registry/server/watched-file.ts';
 
+const DOOR = { origin: () => 'http://x', onProblem: () => {} };
 const parse = (text: string): ServeConfig => parseServeConfig(text, 'registry.yaml', '/etc/imago');
 
 describe('settings that are wrong say where and what', () => {
@@ -29,10 +33,10 @@ describe('settings that are wrong say where and what', () => {
     ['proxy: { url: "https://x", username: u }', /together/],
     ['address: somewhere', /HOST:PORT/],
     ['readOnly: yes please', /true or false/],
-    ['limits: { manifestBytes: 5MiB }', /manifestBytes/],
+    ['limits: { manifestBytes: 5MiB }', /manifestBytes must be from 1B to 4MiB$/],
     ['limits: { connections: -1 }', /above 0/],
     ['timeouts: { idle: fast }', /30s, 10m/],
-    ['gc: { interval: 1s }', /gc\.interval/],
+    ['gc: { interval: 1s }', /gc\.interval must be from 1m to 366d$/],
     ['address: "a:1"\naddress: "b:1"', /:2:1: .*unique/],
     ['a: [1', /:1:/],
     ['- address', /must be a map/],
@@ -80,8 +84,48 @@ test('flags are read by the same rules, relative to where they were typed', () =
   assert.equal(config.auth!.htpasswd, '/home/x/users');
   assert.equal(config.storage, '/home/x/data');
   assert.deepEqual(config.auth!.anonymousPull, ['**']);
-  assert.throws(() => composeServeConfig({ address: 'x' }, '/'), /the command line.*HOST:PORT/);
+  assert.throws(() => composeServeConfig({ address: 'x' }, '/'), { message: /^address must be HOST:PORT/ });
   assert.throws(() => composeServeConfig({ tlsCert: 'x' }, '/'), /go together/);
+});
+
+test('files that are not there are named', () => {
+  const missing = { code: 'UNREADABLE_FILE', message: /^no such file: \/nonexistent\/x: correct its name/ };
+  assert.throws(() => readServeConfig('/nonexistent/x'), missing);
+  assert.throws(() => openDoor(parse('auth: { htpasswd: /nonexistent/x }').auth!, DOOR), missing);
+  const tokens = parse('auth: { htpasswd: /dev/null, tokens: { keyFile: /nonexistent/x } }').auth!;
+  assert.throws(() => openDoor(tokens, DOOR), missing);
+});
+
+test('a file that broke is told of once, and what it said counts', async (t) => {
+  const path = join(mkdtempSync(join(tmpdir(), 'imago-watched-')), 'file');
+  t.after(() => rmSync(dirname(path), { recursive: true }));
+  writeFileSync(path, 'good');
+  const problems: string[] = [];
+  const parseFile = (text: string): string => {
+    if (text.startsWith('bad')) throw new Error(text);
+    return text;
+  };
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const file = new WatchedFile(path, parseFile, { onProblem: ({ message }) => problems.push(message) });
+  const read = (): string => {
+    now += 2000;
+    return file.read();
+  };
+  writeFileSync(path, 'bad 1');
+  assert.deepEqual([read(), read(), read()], ['good', 'good', 'good']);
+  writeFileSync(path, 'bad two');
+  assert.deepEqual([read(), read()], ['good', 'good']);
+  rmSync(path);
+  assert.deepEqual([read(), read()], ['good', 'good']);
+  writeFileSync(path, 'better');
+  assert.equal(read(), 'better');
+  writeFileSync(path, 'bad two');
+  assert.equal(read(), 'better');
+  assert.deepEqual(
+    problems.map((text) => text.split(':')[0]),
+    ['bad 1', 'bad two', 'no such file', 'bad two'],
+  );
 });
 
 test('addresses', () => {

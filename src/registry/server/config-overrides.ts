@@ -56,5 +56,5 @@ function readFlags(flags: ServeFlags, cwd: string): ServeConfig {
     gc: { interval: flags.gcInterval },
   };
   // JSON is YAML.
-  return parseServeConfig(JSON.stringify(source), 'the command line', cwd);
+  return parseServeConfig(JSON.stringify(source), undefined, cwd);
 }

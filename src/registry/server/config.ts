@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DEFAULT_LIMITS, type Limits } from './options.ts';
 import type { Rule } from './rules.ts';
+import { readSettingsFile } from './settings-file.ts';
 import {
   bytes,
   checked,
@@ -13,6 +13,8 @@ import {
   object,
   oneOf,
   optional,
+  parseBytes,
+  parseDuration,
   type Reader,
   readYaml,
   text,
@@ -154,7 +156,7 @@ function settings(base: string): Reader<ServeConfig> {
           rules: optional(list(rule)),
           service: withDefault(service, 'imago-registry'),
           tokens: optional(
-            object({ keyFile: optional(path), lifetime: withDefault(between(duration, 10_000, 24 * HOUR), 300_000) }),
+            object({ keyFile: optional(path), lifetime: withDefault(durationBetween('10s', '24h'), 300_000) }),
           ),
           jwt: optional(
             checked(
@@ -192,7 +194,7 @@ function settings(base: string): Reader<ServeConfig> {
       ),
     ),
     limits: object<ServeConfig['limits']>({
-      manifestBytes: between(withDefault(bytes, DEFAULT_LIMITS.manifestBytes), 1, 4 << 20),
+      manifestBytes: between(withDefault(bytes, DEFAULT_LIMITS.manifestBytes), parseBytes, ['1B', '4MiB']),
       blobBytes: withDefault(bytes, DEFAULT_LIMITS.blobBytes),
       openUploadsPerRepository: withDefault(count, DEFAULT_LIMITS.openUploadsPerRepository),
       openUploads: withDefault(count, DEFAULT_LIMITS.openUploads),
@@ -203,16 +205,16 @@ function settings(base: string): Reader<ServeConfig> {
       connections: withDefault(count, 10_000),
     }),
     timeouts: object<Patience>({
-      headers: withDefault(between(duration, 100, HOUR), 20_000),
-      idle: withDefault(between(duration, 100, 24 * HOUR), 120_000),
-      keepAlive: withDefault(between(duration, 100, HOUR), 75_000),
+      headers: withDefault(durationBetween('100ms', '1h'), 20_000),
+      idle: withDefault(durationBetween('100ms', '24h'), 120_000),
+      keepAlive: withDefault(durationBetween('100ms', '1h'), 75_000),
       bodyRate: withDefault(bytes, 1024),
-      bodyGrace: withDefault(between(duration, 100, HOUR), 30_000),
+      bodyGrace: withDefault(durationBetween('100ms', '1h'), 30_000),
     }),
     metrics: object({ enabled: withDefault(flag, true), address: optional(address) }),
     log: object({ format: withDefault(oneOf('text', 'json'), 'json'), requests: withDefault(flag, true) }),
     gc: object({
-      interval: optional(between(duration, 60_000, 366 * 24 * HOUR)),
+      interval: optional(durationBetween('1m', '366d')),
       grace: withDefault(duration, 24 * HOUR),
       uploads: withDefault(duration, 7 * 24 * HOUR),
       deleteUntagged: withDefault(flag, false),
@@ -221,14 +223,14 @@ function settings(base: string): Reader<ServeConfig> {
   });
 }
 
-/** Reads a config file; without one, what holds by default. Throws `BAD_CONFIG` with file, line and column. */
+/** Reads a config file; without one, what holds by default. Throws `UNREADABLE_FILE`, and `BAD_CONFIG` with file, line and column. */
 export function readServeConfig(path?: string): ServeConfig {
   if (path === undefined) return parseServeConfig('', 'defaults', '/');
-  return parseServeConfig(readFileSync(path, 'utf8'), path, dirname(resolve(path)));
+  return parseServeConfig(readSettingsFile(path), path, dirname(resolve(path)));
 }
 
-/** `base` is what relative paths are relative to. */
-export function parseServeConfig(source: string, name: string, base: string): ServeConfig {
+/** `base` is what relative paths are relative to; `name` is undefined for what is no file, but comes from flags. */
+export function parseServeConfig(source: string, name: string | undefined, base: string): ServeConfig {
   return readYaml(source, name, settings(base));
 }
 
@@ -252,6 +254,16 @@ function checkAuth({ htpasswd, anonymousPull, groups, rules, tokens, jwt }: Auth
   return undefined;
 }
 
-function between(read: Reader<number>, least: number, most: number): Reader<number> {
-  return checked(read, (value) => (value < least || value > most ? `must be from ${least} to ${most}` : undefined));
+/** The bounds as they may be written. */
+function between(
+  read: Reader<number>,
+  parse: (text: string) => number | undefined,
+  [least, most]: readonly [least: string, most: string],
+): Reader<number> {
+  const [low, high] = [parse(least)!, parse(most)!];
+  return checked(read, (value) => (value < low || value > high ? `must be from ${least} to ${most}` : undefined));
+}
+
+function durationBetween(least: string, most: string): Reader<number> {
+  return between(duration, parseDuration, [least, most]);
 }

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { createAuthorize } from './access-control.ts';
 import type { Authorize } from './authorize.ts';
 import type { AuthSettings } from './config.ts';
 import { PasswordFile } from './htpasswd.ts';
 import { compileRules } from './rules.ts';
+import { readSettingsFile } from './settings-file.ts';
 import type { TokenEndpoint } from './token-endpoint.ts';
 import { openTokenVerifier, TokenIssuer } from './tokens.ts';
 
@@ -43,7 +43,7 @@ export function openDoor(
     return { authorize: createAuthorize({ ...common, service }), tokens: undefined };
   }
   const keyFile = settings.tokens?.keyFile;
-  const key = keyFile === undefined ? randomBytes(48) : Buffer.from(readFileSync(keyFile, 'utf8').trim());
+  const key = keyFile === undefined ? randomBytes(48) : Buffer.from(readSettingsFile(keyFile).trim());
   const issuer = new TokenIssuer({ key, service, lifetime: Math.round((settings.tokens?.lifetime ?? 300_000) / 1000) });
   return {
     authorize: createAuthorize({ ...common, issuer, service, realm: (headers) => origin(headers) + TOKEN_PATH }),

@@ -14,13 +14,14 @@ export interface Place {
 
 /**
  * Reads a YAML file (YAML 1.2, core schema) strictly: a key that is not known, a value of the wrong kind and a key
- * twice are `BAD_CONFIG`, with file, line and column. `name` is what errors call the file.
+ * twice are `BAD_CONFIG`, with file, line and column. `name` is what errors call the file; undefined where it is none.
  */
-export function readYaml<T>(text: string, name: string, read: Reader<T>): T {
+export function readYaml<T>(text: string, name: string | undefined, read: Reader<T>): T {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   const failAt = (offset: number, problem: string): never => {
     const { line, col } = lines.linePos(offset);
+    if (name === undefined) throw new ImagoError('BAD_CONFIG', problem);
     throw new ImagoError('BAD_CONFIG', `${name}:${Math.max(1, line)}:${Math.max(1, col)}: ${problem}`);
   };
   const [broken] = [...document.errors, ...document.warnings];
@@ -119,10 +120,16 @@ const UNITS: Readonly<Record<string, number>> = {
 
 /** Bytes: `4MiB`, `10GB`, or a number alone. */
 export const bytes: Reader<number> = (node, at) => {
-  const match = /^(\d+(?:\.\d+)?) ?([KMGT]i?B|B|)$/i.exec(String(scalar(node, at, 'a size')));
-  const value = match === null ? Number.NaN : Math.round(Number(match[1]) * UNITS[match[2]!.toLowerCase()]!);
-  return Number.isSafeInteger(value) ? value : at.fail(node, `${title(at)} must be a size such as 4MiB or 10GB`);
+  const value = parseBytes(String(scalar(node, at, 'a size')));
+  return value ?? at.fail(node, `${title(at)} must be a size such as 4MiB or 10GB`);
 };
+
+/** Bytes of '4MiB', '512'; undefined where it is none. */
+export function parseBytes(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?([KMGT]i?B|B|)$/i.exec(text);
+  const value = match === null ? Number.NaN : Math.round(Number(match[1]) * UNITS[match[2]!.toLowerCase()]!);
+  return Number.isSafeInteger(value) ? value : undefined;
+}
 
 /** Milliseconds: `500ms`, `30s`, `10m`, `24h`, `7d`. */
 export const duration: Reader<number> = (node, at) => {

@@ -1,12 +1,13 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { ImagoError } from '../../core/errors.ts';
+import { readingFile, readSettingsFile } from './settings-file.ts';
 
 /** How often, at most, a file is looked at, in milliseconds. */
 const LOOK_MS = 1000;
 
 /**
  * What is made of a small file, made again when the file changes. The first reading throws what is wrong; later ones
- * keep what was good and tell `onProblem`, so that a half-written file locks nobody out.
+ * keep what was good and tell `onProblem` once, so that a half-written file locks nobody out.
  */
 export class WatchedFile<T> {
   readonly #path: string;
@@ -15,6 +16,8 @@ export class WatchedFile<T> {
   readonly #limit: number;
   #stamp = '';
   #lookedAt = 0;
+  /** What `onProblem` was told last. */
+  #told = '';
   #value: T;
 
   constructor(
@@ -37,14 +40,17 @@ export class WatchedFile<T> {
     this.#lookedAt = now;
     try {
       if (this.#stampNow() !== this.#stamp) this.#value = this.#load();
+      this.#told = '';
     } catch (error) {
-      this.#onProblem(error as Error);
+      const { message } = error as Error;
+      if (message !== this.#told) this.#onProblem(error as Error);
+      this.#told = message;
     }
     return this.#value;
   }
 
   #stampNow(): string {
-    const { ino, size, mtimeMs } = statSync(this.#path);
+    const { ino, size, mtimeMs } = readingFile(this.#path, () => statSync(this.#path));
     return `${ino}:${size}:${mtimeMs}`;
   }
 
@@ -54,7 +60,7 @@ export class WatchedFile<T> {
     if (size > this.#limit) {
       throw new ImagoError('FILE_TOO_LARGE', `${this.#path} is too large`, { want: `≤ ${this.#limit}`, got: size });
     }
-    const value = this.#parse(readFileSync(this.#path, 'utf8'));
+    const value = this.#parse(readSettingsFile(this.#path));
     this.#stamp = stamp;
     return value;
   }
