@@ -68,6 +68,18 @@ describe('what operators look at', () => {
     assert.ok(!text.includes('special-name') && !text.includes('made'));
   });
 
+  test('metrics are named as Prometheus wants them: counters end in _total, nothing else does', async () => {
+    const rig = await lab.serve();
+    const text = (await ask(`${rig.url}/metrics`)).body.toString();
+    const types = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)];
+    assert.ok(types.length > 20);
+    const wrong = types.filter(([, name, type]) => name!.endsWith('_total') !== (type === 'counter'));
+    assert.deepEqual(
+      wrong.map(([line]) => line),
+      [],
+    );
+  });
+
   test('metrics on an address of their own are not on the other', async () => {
     const rig = await lab.serve('metrics: { address: "127.0.0.1:0" }');
     assert.equal((await ask(`${rig.url}/metrics`)).status, 404);

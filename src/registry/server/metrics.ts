@@ -5,6 +5,11 @@ import type { RequestEvent } from './options.ts';
 
 const PREFIX = 'imago_registry_';
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+/** Gauges of Node's own, some of them named as counters: what they count is nothing that an operator knows. */
+const NODE_INTERNALS = ['handles', 'requests', 'resources'].flatMap((name) => [
+  `nodejs_active_${name}`,
+  `nodejs_active_${name}_total`,
+]);
 /** Counting uploads lists them in the storage: not more often than this, and not further. */
 const COUNT_UPLOADS_MS = 30_000;
 const MAX_UPLOAD_PAGES = 20;
@@ -38,6 +43,7 @@ export class Metrics {
     inFlight,
   }: { storage: RegistryStorage; connections: () => number; inFlight: () => number }) {
     collectDefaultMetrics({ register: this.#registry });
+    for (const name of NODE_INTERNALS) this.#registry.removeSingleMetric(name);
     this.#gauge('connections', 'Open connections', () => connections());
     this.#gauge('requests_in_flight', 'Requests being answered', () => inFlight());
     this.#gauge(
