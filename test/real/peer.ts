@@ -1,126 +1,164 @@
-/** Builds one directory's Dockerfile with imago and with docker, and says how the results differ. */
+/** Builds Dockerfiles with imago and with docker, and says how the results differ. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { RunNetwork } from '../../src/build/run.ts';
 import { buildImage } from '../../src/engine/build.ts';
 import { importImage } from '../../src/engine/import.ts';
-import { saveImages } from '../../src/engine/save.ts';
+import { resolveImage } from '../../src/image/resolve.ts';
 import { tagByName } from '../../src/image/tag-by-name.ts';
 import type { Store } from '../../src/store/store.ts';
+import { mustRun, type Ran, run } from './public-run.ts';
 import { applyLayer, compareTrees, type RealTree } from './tree.ts';
 
-/** A command prefix under which docker is found; its daemon is where DOCKER_HOST says. */
-const prefix: string[] = (process.env.IMAGO_TEST_PEERS ?? '').split(' ').filter((word) => word !== '');
+export interface Peer {
+  docker(args: readonly string[], cwd?: string): Promise<Ran>;
+}
+
+/** What is built and compared. */
+export interface RealBuild {
+  /** Also the name of what docker builds. */
+  name: string;
+  /** Paths. */
+  file: string;
+  context: string;
+  target?: string;
+  args?: Record<string, string>;
+  /** Default: none. */
+  network?: RunNetwork;
+  /** Regular expressions of paths whose contents no two builds share: logs, caches with times in them. */
+  volatile?: string[];
+}
 
 /** `case.json` beside a case's Dockerfile and its `context`. */
-export interface RealCase {
+export interface RealCase extends Pick<RealBuild, 'target' | 'args' | 'volatile'> {
   /** Repository, path in it, and commit that it comes from. */
   source?: string;
   path?: string;
   commit?: string;
-  target?: string;
-  args?: Record<string, string>;
-  /** Regular expressions of paths whose contents no two builds share: logs, caches with times in them. */
-  volatile?: string[];
 }
 
 /** ldconfig notes inodes and times. */
 const VOLATILE = ['^var/cache/ldconfig/aux-cache$'];
 
-interface Saved {
-  tree: RealTree;
-  seen: Set<string>;
-  config: Record<string, unknown>;
+/** What is compared of an image's config document. */
+interface Document {
+  config?: Record<string, unknown>;
   history: { created_by?: string; empty_layer?: boolean }[];
+  rootfs: { diff_ids: string[] };
 }
 
-export function docker(args: string[], cwd = '/'): { status: number | null; stdout: string; stderr: string } {
-  const [program, ...words] = [...prefix, 'docker', ...args] as [string, ...string[]];
-  const { status, stdout, stderr } = spawnSync(program, words, { cwd, encoding: 'utf8', maxBuffer: 1 << 28 });
-  return { status, stdout: stdout ?? '', stderr: stderr ?? '' };
+interface Built extends Pick<Document, 'history'> {
+  config: Record<string, unknown>;
+  tree: RealTree;
+  /** Paths that layers above the base touch. */
+  seen: Set<string>;
 }
 
-/** `bases.json`: tar of a root file system → names that Dockerfiles call it. Both engines get them all. */
-export async function importBases(store: Store, directory: string): Promise<void> {
+/** The daemon where DOCKER_HOST says; IMAGO_TEST_PEERS is a command prefix under which docker is found. */
+export function givenPeer(): Peer {
+  const prefix = (process.env.IMAGO_TEST_PEERS ?? '').split(' ').filter((word) => word !== '');
+  return { docker: (args, cwd = '/') => run([...prefix, 'docker', ...args], { cwd }) };
+}
+
+/** Gives both engines a root file system's tar as an image of these names. */
+export async function importRoot(
+  store: Store,
+  peer: Peer,
+  path: string,
+  names: readonly string[],
+  changes: readonly string[] = [],
+): Promise<void> {
+  const [first, ...others] = names as [string, ...string[]];
+  const words = changes.flatMap((change) => ['--change', change]);
+  const there = peer.docker(['import', ...words, path, first], '/');
+  await importImage(store, path, { reference: first, changes });
+  for (const name of others) tagByName(store, first, name);
+  const { status, stderr } = await there;
+  if (status !== 0) throw new Error(stderr);
+  await Promise.all(others.map((name) => peer.docker(['tag', first, name])));
+}
+
+/** `bases.json`: tar of a root file system → names that Dockerfiles call it. */
+export async function importBases(store: Store, peer: Peer, directory: string): Promise<void> {
   const bases = JSON.parse(readFileSync(join(directory, 'bases.json'), 'utf8')) as Record<string, string[]>;
-  for (const [file, names] of Object.entries(bases)) {
-    const path = join(directory, file);
-    const { stdout, status, stderr } = docker(['import', path], directory);
-    if (status !== 0) throw new Error(stderr);
-    const [first, ...others] = names as [string, ...string[]];
-    await importImage(store, path, { reference: first });
-    for (const name of others) tagByName(store, first, name);
-    for (const name of names) docker(['tag', stdout.trim(), name]);
+  for (const [file, names] of Object.entries(bases)) await importRoot(store, peer, join(directory, file), names);
+}
+
+/** A case of a directory of cases (see README.md). */
+export function readCase(directory: string, name: string): RealBuild {
+  const home = join(directory, name);
+  const { target, args, volatile } = JSON.parse(readFileSync(join(home, 'case.json'), 'utf8')) as RealCase;
+  return { name, file: join(home, 'Dockerfile'), context: join(home, 'context'), target, args, volatile };
+}
+
+/** Lines, one a difference; none where both are equal. `work` is a directory that docker sees, too. */
+export async function compareBuilds(store: Store, peer: Peer, build: RealBuild, work: string): Promise<string[]> {
+  const start = Math.floor(Date.now() / 1000) - 86_400;
+  mkdirSync(work, { recursive: true });
+  const place = mkdtempSync(join(work, 'case-'));
+  try {
+    const [own, other] = await Promise.all([buildHere(store, build), buildThere(peer, build, place)]);
+    const ignored = [...VOLATILE, ...(build.volatile ?? [])].map((source) => new RegExp(source));
+    const lines = compareTrees(own.tree, other.tree, [...own.seen, ...other.seen], start)
+      .filter(({ path }) => !ignored.some((pattern) => pattern.test(path)))
+      .map(({ path, what }) => `/${path}: ${what}`);
+    return [...lines, ...compareConfigs(own, other)];
+  } finally {
+    rmSync(place, { recursive: true });
   }
 }
 
-/** Lines, one a difference; none where both are equal. */
-export async function compareBuilds(store: Store, directory: string, name: string, work: string): Promise<string[]> {
-  const home = join(directory, name);
-  const file = join(home, 'Dockerfile');
-  const info = JSON.parse(readFileSync(join(home, 'case.json'), 'utf8')) as RealCase;
-  const start = Math.floor(Date.now() / 1000) - 86_400;
-  const tag = `imago-real/${name}`;
-  const words = ['build', '--network=none', '-q', '-f', file, '-t', tag];
-  if (info.target !== undefined && info.target !== null) words.push('--target', info.target);
-  for (const [key, value] of Object.entries(info.args ?? {})) words.push('--build-arg', `${key}=${value}`);
-  const built = docker([...words, join(home, 'context')], directory);
-  if (built.status !== 0) throw new Error(`docker: ${built.stderr.slice(-2000)}`);
-  const { id } = await buildImage(store, {
-    context: join(home, 'context'),
-    file,
-    pull: 'never',
-    network: 'none',
-    target: info.target ?? undefined,
-    buildArgs: info.args,
-  });
-  mkdirSync(work, { recursive: true });
-  const ownTar = join(work, 'own.tar');
-  const otherTar = join(work, 'other.tar');
-  await saveImages(store, [id], { output: ownTar });
-  const saved = docker(['save', '-o', otherTar, tag], directory);
-  docker(['rmi', '-f', tag]);
-  if (saved.status !== 0) throw new Error(saved.stderr);
-  const own = await readSaved(ownTar);
-  const other = await readSaved(otherTar);
-  rmSync(work, { recursive: true });
-  const ignored = [...VOLATILE, ...(info.volatile ?? [])].map((source) => new RegExp(source));
-  const lines = compareTrees(own.tree, other.tree, [...own.seen, ...other.seen], start)
-    .filter(({ path }) => !ignored.some((pattern) => pattern.test(path)))
-    .map(({ path, what }) => `/${path}: ${what}`);
-  return [...lines, ...compareConfigs(own, other)];
+async function buildHere(store: Store, build: RealBuild): Promise<Built> {
+  const { context, file, target, args: buildArgs, network = 'none' } = build;
+  const { id } = await buildImage(store, { context, file, pull: 'never', network, target, buildArgs });
+  const document = JSON.parse(store.readBlob(id).toString()) as Document;
+  return readLayers(document, (i) => store.blobPath(resolveImage(store, id).diffIds[i]!));
 }
 
-/** The first layer is the base's, which both have from one tar: only its entries are read. */
+async function buildThere(peer: Peer, build: RealBuild, place: string): Promise<Built> {
+  const tag = `imago-real/${build.name}`;
+  const words = ['build', `--network=${build.network ?? 'none'}`, '-q', '-f', build.file, '-t', tag];
+  if (build.target !== undefined) words.push('--target', build.target);
+  for (const [key, value] of Object.entries(build.args ?? {})) words.push('--build-arg', `${key}=${value}`);
+  const built = await peer.docker([...words, build.context], place);
+  if (built.status !== 0) throw new Error(`docker: ${built.stderr.slice(-3000)}`);
+  const tar = join(place, 'saved.tar');
+  const saved = await peer.docker(['save', '-o', tar, tag], place);
+  await peer.docker(['rmi', '-f', tag]);
+  if (saved.status !== 0) throw new Error(saved.stderr);
+  return readSaved(tar, place);
+}
+
+async function readSaved(tar: string, place: string): Promise<Built> {
+  const [manifest] = JSON.parse(await mustRun(['tar', '-xOf', tar, 'manifest.json'])) as [
+    { Config: string; Layers: string[] },
+  ];
+  const document = JSON.parse(await mustRun(['tar', '-xOf', tar, manifest.Config])) as Document;
+  const { Layers: layers } = manifest;
+  const known = baseTrees.has(document.rootfs.diff_ids[0]!) ? [`--exclude=${layers[0]}`] : [];
+  await mustRun(['tar', '-xf', tar, '-C', place, ...known]);
+  return readLayers(document, (i) => join(place, layers[i]!));
+}
+
+/** By the DiffIDs of first layers: the base's, which both have from one tar. Only its entries are read. */
 const baseTrees = new Map<string, RealTree>();
 
-async function readSaved(tar: string): Promise<Saved> {
-  const directory = `${tar}.d`;
-  mkdirSync(directory);
-  const { status, stderr } = spawnSync('tar', ['-xf', tar, '-C', directory], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(stderr);
-  rmSync(tar);
-  const [manifest] = JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8')) as {
-    Config: string;
-    Layers: string[];
-  }[];
-  const document = JSON.parse(readFileSync(join(directory, manifest!.Config), 'utf8')) as {
-    config: Record<string, unknown>;
-    history: Saved['history'];
-    rootfs: { diff_ids: string[] };
-  };
+async function readLayers(document: Document, pathOf: (layer: number) => string): Promise<Built> {
+  const { config, history, rootfs } = document;
   let tree: RealTree = new Map();
   const seen = new Set<string>();
-  const layerSteps = document.history.filter(({ empty_layer }) => empty_layer !== true);
-  for (const [i, layer] of manifest!.Layers.entries()) {
-    const diffId = document.rootfs.diff_ids[i]!;
+  const steps = history.filter(({ empty_layer }) => empty_layer !== true);
+  for (const [i, diffId] of rootfs.diff_ids.entries()) {
     const known = i === 0 ? baseTrees.get(diffId) : undefined;
     if (known !== undefined) tree = new Map(known);
-    else if (!(await applyLayer(tree, join(directory, layer), seen))) layerSteps[i]!.empty_layer = true;
-    if (i === 0 && !baseTrees.has(diffId)) baseTrees.set(diffId, new Map(tree));
+    else if (!(await applyLayer(tree, pathOf(i), seen))) steps[i]!.empty_layer = true;
+    if (i === 0 && known === undefined) {
+      baseTrees.set(diffId, new Map(tree));
+      seen.clear();
+    }
   }
-  rmSync(directory, { recursive: true });
-  return { tree, seen, config: document.config, history: document.history };
+  return { tree, seen, config: config ?? {}, history };
 }
 
 /**
@@ -139,7 +177,7 @@ function plainHistory(text: string): string {
 
 const EMPTY = new Set(['', 'false', '[]', '{}', 'null']);
 
-function compareConfigs(own: Saved, other: Saved): string[] {
+function compareConfigs(own: Built, other: Built): string[] {
   const out: string[] = [];
   const keys = new Set([...Object.keys(own.config), ...Object.keys(other.config)]);
   keys.delete('ArgsEscaped');
@@ -156,9 +194,12 @@ function compareConfigs(own: Saved, other: Saved): string[] {
   return out;
 }
 
-/** Docker up to 26 leaves given values out of the lines of ARG, and a base stage's arguments out of those of RUN. */
+/**
+ * Docker up to 26 leaves given values out of the lines of ARG, and a base stage's arguments out of those of RUN; up to
+ * 20.10 also the flags of COPY and ADD.
+ */
 function isSameStep(own: string, other: string): boolean {
-  if (own === other) return true;
+  if (own === other || own.replace(/^(COPY|ADD)(?: --\S+)+ /, '$1 ') === other) return true;
   if (/\bARG \w+$/.test(other)) return own.startsWith(`${other}=`);
   return own.startsWith('RUN |') && other.startsWith('RUN ') && own.endsWith(other.slice('RUN '.length));
 }
@@ -167,7 +208,7 @@ function isNoImport({ created_by }: { created_by?: string }): boolean {
   return (created_by ?? '') !== '' && !/^(?:imago import|Imported from)/.test(created_by!);
 }
 
-function showStep({ created_by, empty_layer }: Saved['history'][number]): string {
+function showStep({ created_by, empty_layer }: Document['history'][number]): string {
   return `${empty_layer === true ? '(no layer) ' : ''}${plainHistory(created_by ?? '')}`;
 }
 
@@ -182,11 +223,14 @@ function sortKeys(value: unknown): string {
     : JSON.stringify(value).replace(/^""$/, '');
 }
 
-/** Why no comparison can be made; false where it can. */
+/** Why a directory's cases can't be compared; false where they can. */
 export function whyNoPeer(directory: string | undefined): string | false {
   if (directory === undefined || !existsSync(join(directory, 'bases.json'))) {
     return 'IMAGO_TEST_DOCKERFILES names no directory of Dockerfiles (see test/real/README.md)';
   }
   if (process.getuid?.() !== 0) return 'RUN needs root';
-  return docker(['version']).status === 0 ? false : 'no docker daemon answers (IMAGO_TEST_PEERS, DOCKER_HOST)';
+  const prefix = (process.env.IMAGO_TEST_PEERS ?? '').split(' ').filter((word) => word !== '');
+  const [program = 'docker', ...words] = [...prefix, 'docker', 'version'];
+  const answers = spawnSync(program, words, { cwd: '/' }).status === 0;
+  return answers ? false : 'no docker daemon answers (IMAGO_TEST_PEERS, DOCKER_HOST)';
 }
