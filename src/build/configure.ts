@@ -10,6 +10,7 @@ import type {
   StageInstruction,
 } from '../formats/dockerfile/instruction.ts';
 import { parsePorts } from './ports.ts';
+import { SCAN_CONTEXT, SCAN_STAGE } from './sbom/scan-plan.ts';
 import {
   changeConfig,
   expandIn,
@@ -94,7 +95,7 @@ export function configure(
 }
 
 /** They are for the scanner of an SBOM alone (BuildKit, dockerfile2llb). */
-const NO_VARIABLES: ReadonlySet<string> = new Set(['BUILDKIT_SBOM_SCAN_CONTEXT', 'BUILDKIT_SBOM_SCAN_STAGE']);
+const NO_VARIABLES: ReadonlySet<string> = new Set([SCAN_CONTEXT, SCAN_STAGE]);
 
 function declareArgs(state: StageState, { args }: ArgInstruction, context: ConfigureContext): StageState {
   let next = state;
@@ -104,7 +105,10 @@ function declareArgs(state: StageState, { args }: ArgInstruction, context: Confi
     const own = given ?? (value === undefined ? undefined : expandIn(next, value, context.expand));
     const final = own ?? context.globalArgs.get(key);
     shown.push(final === undefined ? key : `${key}=${final}`);
-    if (final !== undefined && !NO_VARIABLES.has(key)) next = withEnv(next, [[key, final]]);
+    if (final !== undefined) {
+      if (NO_VARIABLES.has(key)) next = { ...next, scan: new Map([...(next.scan ?? []), [key, final]]) };
+      else next = withEnv(next, [[key, final]]);
+    }
     next = { ...next, args: next.args.includes(key) ? next.args : [...next.args, key] };
   }
   return changeConfig(next, {}, `ARG ${shown.join(' ')}`);

@@ -1,3 +1,4 @@
+import type { Digest } from '../core/digest.ts';
 import { createLimit } from '../core/limit.ts';
 import type { FromInstruction } from '../formats/dockerfile/instruction.ts';
 import type { ImageDraft } from '../image/draft.ts';
@@ -14,6 +15,7 @@ import type { BuildPlan } from './plan.ts';
 import type { Materials } from './provenance.ts';
 import type { ReadSecret } from './remote/secrets.ts';
 import type { Entitlement, RunNetwork, RunSettings, RunStep } from './run.ts';
+import type { ReadyScanner } from './sbom/scan-plan.ts';
 import { SharedSteps } from './shared-steps.ts';
 
 import { type Common, Solver } from './solver.ts';
@@ -50,6 +52,13 @@ export interface SolveOptions {
   signal?: AbortSignal;
 }
 
+/** What became of a plan. */
+export interface Solved {
+  draft: ImageDraft;
+  /** What the scanner wrote, if there is one. */
+  scan?: Digest | null;
+}
+
 /** COPY, ADD and WORKDIR at once: each reads and writes, so more would only wait for each other. */
 const COPIES_AT_ONCE = 4;
 
@@ -59,8 +68,9 @@ const COPIES_AT_ONCE = 4;
  */
 export async function solvePlans(
   plans: readonly BuildPlan[],
-  options: Omit<SolveOptions, 'plan'>,
-): Promise<ImageDraft[]> {
+  options: Omit<SolveOptions, 'plan'> & { scanner?: ReadyScanner | undefined },
+): Promise<Solved[]> {
+  const { scanner } = options;
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const common: Common = {
@@ -73,20 +83,26 @@ export async function solvePlans(
   const all = plans.map((plan) => solvers.use(new Solver({ ...options, plan, signal }, common)));
   options.progress.plan(plans.flatMap(({ stages }) => stages).reduce((sum, stage) => sum + countSteps(stage), 0));
   let failure: { error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+    stop.abort(error);
+  };
   // All of them, so that nothing is being written any more when the lease ends.
-  await Promise.all(
-    all.flatMap((solver, i) =>
-      plans[i]!.stages.map((stage) =>
-        solver.solve(stage).catch((error: unknown) => {
-          failure ??= { error };
-          stop.abort(error);
-        }),
-      ),
+  await Promise.all(all.flatMap((solver, i) => plans[i]!.stages.map((stage) => solver.solve(stage).catch(fail))));
+  const scans = await Promise.all(
+    all.map((solver) =>
+      scanner === undefined || failure !== undefined ? undefined : solver.scan(scanner).catch(fail),
     ),
   );
   await Promise.all(all.map((solver) => solver.settled()));
   if (failure !== undefined) throw failure.error;
-  const drafts = await Promise.all(all.map(async (solver, i) => (await solver.solve(plans[i]!.target)).draft));
+  const solved = await Promise.all(
+    all.map(async (solver, i) => {
+      const scan = scans[i];
+      const { draft } = await solver.solve(plans[i]!.target);
+      return { draft, ...(scan !== undefined && { scan }) };
+    }),
+  );
   sweepCache(options.store);
-  return drafts;
+  return solved;
 }

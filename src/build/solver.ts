@@ -23,6 +23,7 @@ import { RunMounts } from './mounts/mounts.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
 import { executeRun, prepareRun, runHistory, runKey, runVariables } from './run.ts';
+import { planScan, type ReadyScanner } from './sbom/scan-plan.ts';
 import type { SharedSteps } from './shared-steps.ts';
 import type { SolveOptions } from './solve.ts';
 import {
@@ -109,6 +110,14 @@ export class Solver implements Disposable {
     }
     this.#stageFiles.set(stage, files);
     return settleLabels(state);
+  }
+
+  /** What a scanner writes about the target, once that is built: a layer, null for none. */
+  async scan(scanner: ReadyScanner): Promise<Digest | null> {
+    const { plan } = this.#options;
+    const states = new Map(await Promise.all(plan.stages.map(async (s) => [s, await this.solve(s)] as const)));
+    const { draft } = await this.solve(planScan(plan, states, scanner));
+    return draft.config.history?.at(-1)?.empty_layer === true ? null : draft.config.rootfs.diff_ids.at(-1)!;
   }
 
   #ignoresCache({ name, index }: PlannedStage): boolean {

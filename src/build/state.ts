@@ -18,6 +18,8 @@ export interface StageState {
   readonly args: readonly string[];
   /** RFC 3339: when the newest layer was made, in this build or in the one that it is cached from. */
   readonly created: string;
+  /** What ARGs say of what a scanner is to look into; in no environment. */
+  readonly scan?: ReadonlyMap<string, string>;
   /** CMD was given in this stage: ENTRYPOINT then does not reset it. */
   readonly cmdSet: boolean;
   /** Its stage takes nothing from the cache. */

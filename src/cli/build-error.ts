@@ -25,7 +25,8 @@ export function printExcerpt(out: Output, error: unknown, source: () => Dockerfi
  */
 export function printSource(out: Output, { name, text }: DockerfileSource, at: LineRange, word?: Word): void {
   const lines = text.split('\n');
-  if (at.line > lines.length) return;
+  // Line 0: of a step that no Dockerfile has.
+  if (at.line > lines.length || at.line === 0) return;
   const around = at.line === at.endLine ? 2 : 1;
   const last = Math.min(lines.length, at.endLine + around);
   out.write(`${name}:${at.line}\n--------------------\n`);

@@ -43,9 +43,9 @@ export const BUILD_OUTPUT_OPTIONS: Record<string, OptionSpec> = {
   },
   sbom: {
     type: 'string',
-    value: 'yes',
-    help: 'Attest what is in it: true',
-    complete: ['true', 'false'],
+    value: 'how',
+    help: 'Attest what is in it: true, or generator=IMAGE, which finds it',
+    complete: ['true', 'false', 'generator='],
   },
   iidfile: { type: 'string', value: 'file', help: 'Write the image ID to a file' },
   'metadata-file': { type: 'string', value: 'file', help: 'Write digests and names as JSON' },

@@ -9,6 +9,8 @@ import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
 import type { ReadSecret } from '../build/remote/secrets.ts';
 import { type Entitlement, type RunNetwork, type RunSettings, withHostname } from '../build/run.ts';
+import type { ReadyScanner, SbomScanner } from '../build/sbom/scan-plan.ts';
+import { readScan } from '../build/sbom/scan-read.ts';
 import { solvePlans } from '../build/solve.ts';
 import { BuildCaches, checkCacheOptions } from '../exporter/cache.ts';
 import { chooseOutputs, type OutputResult, writeOutputs } from '../exporter/output.ts';
@@ -111,7 +113,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const host = defaultPlatform();
   const platforms = readPlatforms(options.platform, host);
   const { rewriteTimestamp, stdout, annotations = [], attest = {} } = options;
-  const attested = attest.sbom === true || attest.provenance !== undefined;
+  const { sbom = false } = attest;
+  const attested = sbom !== false || attest.provenance !== undefined;
   const given = givenArgs(options);
   const multiPlatform = isMultiPlatform(given.get('BUILDKIT_MULTI_PLATFORM'), platforms);
   checkOutputs(outputs, { named: references.length > 0, indexed: multiPlatform || attested });
@@ -149,7 +152,9 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const { cacheFrom: from, noCache = false } = options;
   const to = [...(options.cacheTo ?? []), ...(isTrue(given.get('BUILDKIT_INLINE_CACHE')) ? ['type=inline'] : [])];
   using caches = await BuildCaches.open({ store, lease, from, to, noCache, progress, signal });
-  const drafts = await solvePlans(plans, {
+  const scanner = typeof sbom === 'object' ? await readyScanner(sbom, bases, host) : undefined;
+  const solved = await solvePlans(plans, {
+    scanner,
     store,
     lease,
     context,
@@ -176,9 +181,11 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     progress,
     signal,
   });
-  const images = drafts.map((draft, i) => ({
+  const drafts = solved.map(({ draft }) => draft);
+  const images = solved.map(({ draft, scan }, i) => ({
     platform: platforms[i]!,
     draft: caches.withInline(withLabels(draft, options.labels ?? {})),
+    ...(scan !== undefined && { sbom: readScan(store, scan) }),
   }));
   const facts = {
     ...factsOf(plans, options),
@@ -193,6 +200,11 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   await caches.export(drafts);
   if (isSweepDue(store)) await (await import('./build-cache-prune.ts')).sweepRecords(store);
   return built;
+}
+
+async function readyScanner(scanner: SbomScanner, bases: BaseImages, platform: Platform): Promise<ReadyScanner> {
+  const { config } = await bases.resolve(scanner.generator, platform);
+  return { ...scanner, platform, config: config.config ?? {} };
 }
 
 /** The time of a library's caller is a build argument, too, so that an ARG finds it, as with buildx. */

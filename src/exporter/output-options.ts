@@ -1,4 +1,5 @@
 import { parseEpoch } from '../build/epoch.ts';
+import type { SbomScanner } from '../build/sbom/scan-plan.ts';
 import { ImagoError } from '../core/errors.ts';
 import { splitFields } from '../formats/dockerfile/mount.ts';
 import { formatPlatform, parsePlatform } from '../oci/platform.ts';
@@ -208,7 +209,8 @@ export interface ProvenanceOptions {
 
 export interface AttestOptions {
   provenance?: ProvenanceOptions;
-  sbom?: boolean;
+  /** True: of what the package databases tell; or what an image finds. */
+  sbom?: boolean | SbomScanner;
 }
 
 /** `--provenance`, `--sbom` and `--attest` together, as docker buildx reads them. Throws `BAD_ATTESTATION`. */
@@ -232,7 +234,7 @@ export function parseAttestations(words: {
     if (seen.has(kind)) throw badAttest(`duplicate attestation field ${kind}`, 'one of each type', text);
     seen.add(kind);
     if (pairs.get('disabled') === 'true') return;
-    if (kind === 'sbom') out.sbom = checkSbom(pairs, text);
+    if (kind === 'sbom') out.sbom = sbomOf(pairs, text);
     else out.provenance = provenanceOf(pairs, text);
   };
   for (const text of words.attest ?? []) take(text);
@@ -244,20 +246,27 @@ export function parseAttestations(words: {
 function readAttest(text: string, type: string | undefined): Map<string, string> {
   const pairs = new Map<string, string>(type === undefined ? [] : [['type', type]]);
   if (type !== undefined && (TRUE.has(text) || FALSE.has(text))) return pairs.set('disabled', String(FALSE.has(text)));
-  for (const field of fieldsOf(text, 'BAD_ATTESTATION', 'attestation')) {
-    const [key, value] = cut(field, 'BAD_ATTESTATION', 'attestation');
-    pairs.set(key, key === 'disabled' ? String(TRUE.has(value)) : value);
+  const fields = fieldsOf(text, 'BAD_ATTESTATION', 'attestation').map((field) =>
+    cut(field, 'BAD_ATTESTATION', 'attestation'),
+  );
+  const kind = type ?? fields.findLast(([key]) => key === 'type')?.[1];
+  for (const [key, value, written] of fields) {
+    if (key === 'disabled') pairs.set(key, String(TRUE.has(value)));
+    // A generator's parameters are as they are written.
+    else pairs.set(kind !== 'sbom' || key === 'type' || key === 'generator' ? key : written, value);
   }
   return pairs;
 }
 
-function checkSbom(pairs: ReadonlyMap<string, string>, text: string): true {
-  for (const key of pairs.keys()) {
-    if (key === 'type' || key === 'disabled') continue;
-    const remedy = key === 'generator' ? 'imago reads the package databases itself: leave generator out' : undefined;
-    throw badAttest(`unknown option ${key} of an SBOM`, 'type=sbom', text, remedy);
-  }
-  return true;
+/** Whatever else it says is for the generator. */
+function sbomOf(pairs: ReadonlyMap<string, string>, text: string): true | SbomScanner {
+  const { type: _type, disabled: _disabled, generator, ...parameters } = Object.fromEntries(pairs);
+  if (generator !== undefined && generator !== '') return { generator, parameters };
+  const [unknown] = Object.keys(parameters);
+  if (unknown === undefined && generator === undefined) return true;
+  const problem =
+    unknown === undefined ? 'the generator of an SBOM has no name' : `unknown option ${unknown} of an SBOM`;
+  throw badAttest(problem, 'type=sbom, or type=sbom,generator=IMAGE', text);
 }
 
 function provenanceOf(pairs: ReadonlyMap<string, string>, text: string): ProvenanceOptions {
@@ -286,9 +295,11 @@ function fieldsOf(text: string, code: string, what: string): string[] {
   }
 }
 
-function cut(field: string, code: string, what: string): [key: string, value: string] {
+/** The key in lower case, the value, and the key as it is written. */
+function cut(field: string, code: string, what: string): [key: string, value: string, written: string] {
   const equals = field.indexOf('=');
-  if (equals > 0) return [field.slice(0, equals).trim().toLowerCase(), field.slice(equals + 1)];
+  const written = field.slice(0, Math.max(equals, 0));
+  if (equals > 0) return [written.trim().toLowerCase(), field.slice(equals + 1), written];
   throw new ImagoError(code, `invalid value of ${what}`, { want: 'key=value', got: field, exitCode: 125 });
 }
 

@@ -40,6 +40,8 @@ import { pushedForm, pushOutput } from './output-push.ts';
 export interface BuiltPlatform {
   platform: Platform;
   draft: ImageDraft;
+  /** What a scanner found of it. */
+  sbom?: readonly Predicate[];
 }
 
 export interface OutputRequest {
@@ -98,6 +100,13 @@ export function chooseOutputs(
   const twice = places.find((dest, i) => places.indexOf(dest) !== i);
   if (twice === undefined) return chosen;
   throw new ImagoError('BAD_OUTPUT', 'two outputs go to the same place', { got: twice, remedy: 'give each its own' });
+}
+
+function checkNames(predicates: readonly Predicate[]): void {
+  const names = predicates.map(({ fileName }) => fileName);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return;
+  throw new ImagoError('BAD_SCAN', `two attestations would be called ${twice}`, { remedy: 'leave one of them out' });
 }
 
 /** type=docker without a file: into the store. */
@@ -216,7 +225,7 @@ class OutputWriter {
         open.push(files);
         const { platform } = images[i]!;
         const word = formatPlatform(platform).replaceAll('/', '_');
-        const extra = await this.#statements(draft, files, step);
+        const extra = await this.#statements(images[i]!, draft, files, step);
         results.push({
           directory: split ? byteString(word) : '',
           files,
@@ -239,11 +248,13 @@ class OutputWriter {
 
   /** Attestations of a result that is files: about each of them. */
   async #statements(
+    image: BuiltPlatform,
     draft: ImageDraft,
     files: ImageFiles,
     step: StepProgress,
   ): Promise<{ name: string; bytes: Uint8Array }[]> {
-    const predicates = await this.#predicates(draft, step);
+    const predicates = await this.#predicates(image, draft, step);
+    checkNames(predicates);
     if (predicates.length === 0) return [];
     const subjects = await fileSubjects(files, this.#request.signal);
     return predicates.map((predicate) => ({
@@ -290,7 +301,8 @@ class OutputWriter {
     const { images, annotations } = this.#request;
     const parts: PlatformImage[] = [];
     for (const [i, draft] of drafts.entries()) {
-      parts.push({ platform: images[i]!.platform, draft, predicates: await this.#predicates(draft, step) });
+      const image = images[i]!;
+      parts.push({ platform: image.platform, draft, predicates: await this.#predicates(image, draft, step) });
     }
     return composeImage(parts, {
       names: names.map(formatReference),
@@ -309,9 +321,9 @@ class OutputWriter {
     return composeImage(parts, { names: [], index, annotations: [], ociMediaTypes: true, ociArtifact: false });
   }
 
-  async #predicates(draft: ImageDraft, step?: StepProgress): Promise<Predicate[]> {
+  async #predicates({ sbom }: BuiltPlatform, draft: ImageDraft, step?: StepProgress): Promise<Predicate[]> {
     const { store, attest, epoch, references } = this.#request;
-    const out: Predicate[] = [];
+    const out: Predicate[] = [...(sbom ?? [])];
     if (attest.sbom === true) {
       // As old as the image: the same image has the same document.
       const created = epoch ?? new Date(draft.config.created ?? 0);

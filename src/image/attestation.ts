@@ -12,6 +12,8 @@ export interface Predicate {
   value: unknown;
   /** The name of its file, where the result is files. */
   fileName: string;
+  /** What it is about, where that is not the image: algorithm → hex. */
+  subjects?: readonly { name: string; digest: Readonly<Record<string, string>> }[];
 }
 
 export interface Subject {
@@ -33,16 +35,12 @@ const ARTIFACT_TYPE = 'application/vnd.docker.attestation.manifest.v1+json';
 const UNKNOWN = { architecture: 'unknown', os: 'unknown' };
 
 /** github.com/in-toto/attestation, spec/v1/statement.md. */
-export function composeStatement({ type, value }: Predicate, subjects: readonly Subject[]): unknown {
-  return {
-    _type: STATEMENT_TYPE,
-    predicateType: type,
-    subject: subjects.map(({ name, digest }) => {
-      const [algorithm, hex] = digest.split(':') as [string, string];
-      return { name, digest: { [algorithm]: hex } };
-    }),
-    predicate: value,
-  };
+export function composeStatement({ type, value, subjects: own }: Predicate, subjects: readonly Subject[]): unknown {
+  const named = subjects.map(({ name, digest }) => {
+    const [algorithm, hex] = digest.split(':') as [string, string];
+    return { name, digest: { [algorithm]: hex } };
+  });
+  return { _type: STATEMENT_TYPE, predicateType: type, subject: own ?? named, predicate: value };
 }
 
 /**

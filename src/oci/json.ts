@@ -7,10 +7,10 @@ const MAX_DOCUMENT = 4 * 1024 * 1024;
 const decoder: TextDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const encoder: TextEncoder = new TextEncoder();
 
-/** The root of a JSON document from outside. Throws `code` for what is too large, not UTF-8, or not JSON. */
-export function parseJson(bytes: Uint8Array, code: string, what: string): Field {
-  if (bytes.length > MAX_DOCUMENT) {
-    throw new ImagoError(code, `${what} is too large`, { want: `at most ${MAX_DOCUMENT} bytes`, got: bytes.length });
+/** The root of a JSON document from outside, of at most `largest` bytes. Throws `code` for what is too large, not UTF-8, or not JSON. */
+export function parseJson(bytes: Uint8Array, code: string, what: string, largest: number = MAX_DOCUMENT): Field {
+  if (bytes.length > largest) {
+    throw new ImagoError(code, `${what} is too large`, { want: `at most ${largest} bytes`, got: bytes.length });
   }
   let value: unknown;
   try {

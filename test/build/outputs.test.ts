@@ -421,6 +421,9 @@ describe('what --output, --annotation and --attest say', () => {
   it('attestations', () => {
     assert.deepEqual(parseAttestations({}), {});
     assert.deepEqual(parseAttestations({ provenance: 'false', sbom: 'false' }), {});
+    assert.deepEqual(parseAttestations({ attest: ['Key=V,type=sbom,Generator=a/b:1,other=x=y'] }), {
+      sbom: { generator: 'a/b:1', parameters: { Key: 'V', other: 'x=y' } },
+    });
     assert.deepEqual(parseAttestations({ provenance: 'true', sbom: 'true' }), { provenance: {}, sbom: true });
     assert.deepEqual(
       parseAttestations({
@@ -432,7 +435,8 @@ describe('what --output, --annotation and --attest say', () => {
     );
     for (const words of [
       { provenance: 'mode=all' },
-      { sbom: 'generator=x' },
+      { sbom: 'generator=' },
+      { sbom: 'key=x' },
       { attest: ['mode=max'] },
       { attest: ['type=other'] },
       { provenance: 'true', attest: ['type=provenance'] },
