@@ -112,6 +112,12 @@ export function prepareRun(
       remedy: 'RUN --security=insecure gives the command all rights on this machine: --allow security.insecure',
     });
   }
+  if (own === 'host' && !allow.includes('network.host')) {
+    throw new ImagoError('NOT_ALLOWED', 'network.host is not allowed', {
+      remedy:
+        "RUN --network=host asks for this machine's network: --allow network.host, or --network host for all steps",
+    });
+  }
   const { words, scripts } = commandWords(instruction);
   if (words.length === 0 && !instruction.shell) throw new ImagoError('NO_COMMAND', 'RUN has no command');
   return {

@@ -50,6 +50,7 @@ export interface BuildOptions {
   target?: string;
   /** Several: an image each, and an index of them. */
   platform?: string | readonly string[];
+  /** Of every RUN that says nothing else (default 'host'). Said to be 'host', a RUN may ask for it, too. */
   network?: RunNetwork;
   noCache?: boolean;
   /** Stages, by name, that take nothing from the cache. */
@@ -165,7 +166,8 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     cache: caches.cache,
     network: options.network ?? 'host',
     epoch,
-    allow: options.allow ?? [],
+    // As docker buildx: who gives all steps the host's network allows each to ask for it.
+    allow: [...(options.allow ?? []), ...(options.network === 'host' ? ['network.host' as const] : [])],
     runSettings: withHostname(options.runSettings ?? {}, buildArgs),
     run: createRunStep(store, { secrets, agents }),
     readSecret,

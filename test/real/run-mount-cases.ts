@@ -152,6 +152,18 @@ export const runMountCases: BuildkitCase[] = [
     options: { network: 'none', allow: ['network.host'] },
   },
   {
+    test: 'testRunHostNetwork',
+    about: 'refused unless allowed',
+    dockerfile: 'FROM base\nRUN --network=host true',
+    error: /network\.host is not allowed/,
+  },
+  {
+    test: 'testRunHostNetwork',
+    about: 'allowed where all have it',
+    dockerfile: 'FROM base\nRUN --network=host true',
+    options: { network: 'host' },
+  },
+  {
     test: 'testRunSecurityInsecure',
     about: 'refused unless allowed',
     dockerfile: 'FROM base\nRUN --security=insecure true',

@@ -52,7 +52,7 @@ export function planScan(
   const env = {
     BUILDKIT_SCAN_DESTINATION: `/${SCAN_DESTINATION}/`,
     BUILDKIT_SCAN_SOURCE: `${SOURCE}/core/${CORE}`,
-    ...(extras.length > 0 && { BUILDKIT_SCAN_SOURCE_EXTRAS: `${SOURCE}/extras/` }),
+    ...(extras.length > 0 && { BUILDKIT_SCAN_SOURCE_EXTRAS: `${SOURCE}/extras` }),
     ...Object.fromEntries(Object.entries(parameters).map(([key, value]) => [`BUILDKIT_SCAN_${key}`, value])),
   };
   const at = { line: 0, endLine: 0 };

@@ -166,7 +166,7 @@ async function readOptions({ args, options, stdin, stdout, signal }: CommandCont
     labels: readPairs(options.label as string[]),
     target: options.target as string | undefined,
     platform: options.platform as string[],
-    network: options.network === 'none' ? 'none' : 'host',
+    network: options.network === 'default' ? undefined : (options.network as BuildOptions['network']),
     noCache: options['no-cache'] === true,
     noCacheFilter: ((options['no-cache-filter'] ?? []) as string[]).flatMap((names) => names.split(',')),
     cacheFrom: options['cache-from'] as string[],
