@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { crc32, deflateRawSync, constants as z, zstdCompressSync } from 'node:zlib';
 import { ImagoError } from '../core/errors.ts';
+import { unbroken } from '../system/unbroken.ts';
 import type { CompressedBlock, CompressJob } from './compress-job.ts';
 
 /** How far back deflate looks (RFC 1951 §2). */
@@ -14,14 +15,16 @@ export function compressBlock({ path, offset, length, last, form }: CompressJob)
   const before = form.kind === 'gzip' ? Math.min(WINDOW, offset) : 0;
   const bytes = readExactly(path, offset - before, before + length);
   const block = bytes.subarray(before);
-  if (form.kind === 'zstd') return { bytes: makeFrame(block, form.level), crc: 0 };
-  const deflated = deflateRawSync(block, {
-    level: form.level,
-    // Room for the whole answer, so that it is made in a piece.
-    chunkSize: Math.max(64, length),
-    ...(before === 0 ? {} : { dictionary: bytes.subarray(0, before) }),
-    finishFlush: last ? z.Z_FINISH : z.Z_SYNC_FLUSH,
-  });
+  if (form.kind === 'zstd') return { bytes: unbroken(() => makeFrame(block, form.level)), crc: 0 };
+  const deflated = unbroken(() =>
+    deflateRawSync(block, {
+      level: form.level,
+      // Room for the whole answer, so that it is made in a piece.
+      chunkSize: Math.max(64, length),
+      ...(before === 0 ? {} : { dictionary: bytes.subarray(0, before) }),
+      finishFlush: last ? z.Z_FINISH : z.Z_SYNC_FLUSH,
+    }),
+  );
   return { bytes: deflated, crc: crc32(block) };
 }
 

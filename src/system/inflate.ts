@@ -1,6 +1,7 @@
 import { createGunzip, createZstdDecompress, constants as z } from 'node:zlib';
 import { ImagoError } from '../core/errors.ts';
 import { corrupt } from './compression.ts';
+import { unbroken } from './unbroken.ts';
 
 /** Takes inflated bytes; the view is valid only during the call. */
 export type ByteSink = (bytes: Uint8Array) => void;
@@ -48,7 +49,9 @@ export function createInflater(
   sink: ByteSink,
   options: { publicOnly?: boolean } = {},
 ): Inflater {
-  const stream = kind === 'gzip' ? createGunzip({ chunkSize: OUTPUT }) : createZstdDecompress({ chunkSize: OUTPUT });
+  const stream = unbroken(() =>
+    kind === 'gzip' ? createGunzip({ chunkSize: OUTPUT }) : createZstdDecompress({ chunkSize: OUTPUT }),
+  );
   const { _handle: handle, _writeState: state } = stream as unknown as ZlibStream;
   const usable = typeof handle?.writeSync === 'function' && state instanceof Uint32Array && state.length === 2;
   if (!options.publicOnly && usable) return new HandleInflater(kind, handle, state, sink);

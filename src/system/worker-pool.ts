@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { endThread, startThread } from './pool-thread.ts';
 import { type PackedError, unpackError } from './worker-error.ts';
 
 /** What a worker's entry sends back for the one job it has (see `serveJobs`). */
@@ -11,7 +12,7 @@ export interface JobOptions {
   /** The job mostly waits for its input: it does not count against the number of processors. */
   waits?: boolean;
   onProgress?: (value: number) => void;
-  /** Aborting ends the thread in the middle of its work. */
+  /** Aborting ends the thread in the middle of its work, but for what is `unbroken`. */
   signal?: AbortSignal;
 }
 
@@ -55,10 +56,10 @@ export class WorkerPool {
   /** Starts a thread where none is idle, so that it is there when a job comes. */
   warm(): void {
     if (this.#idle.length > 0 || !this.#hasRoom()) return;
-    const worker = this.#launch();
+    const worker = startThread(this.#url);
     // Of no more use; a job that has it by then hears of it itself.
     const leave = (): void => {
-      this.#forget(worker);
+      if (this.#forget(worker)) void endThread(worker);
     };
     worker.on('error', leave).on('exit', leave);
     this.#rest(worker);
@@ -101,7 +102,7 @@ export class WorkerPool {
       job.reject(job.options.signal.reason);
       return;
     }
-    const worker = this.#idle.pop() ?? this.#launch();
+    const worker = this.#idle.pop() ?? startThread(this.#url);
     this.#count(job, 1);
     worker.ref();
     const end = (reuse: boolean, settle: () => void): void => {
@@ -111,7 +112,7 @@ export class WorkerPool {
       this.#count(job, -1);
       this.#schedule();
       // Who waits may clean up at once: the thread must not be writing then.
-      if (!reuse) worker.terminate().then(settle, settle);
+      if (!reuse) endThread(worker).then(settle, settle);
       else {
         this.#rest(worker);
         settle();
@@ -129,16 +130,11 @@ export class WorkerPool {
     worker.postMessage(job.data);
   }
 
-  #launch(): Worker {
-    // No flags: those of the program that uses Imago (--input-type, say) need not fit the thread's entry.
-    return new Worker(this.#url, { execArgv: [] });
-  }
-
   #rest(worker: Worker): void {
     worker.unref();
     this.#idle.push(worker);
     setTimeout(() => {
-      if (this.#forget(worker)) worker.terminate();
+      if (this.#forget(worker)) void endThread(worker);
     }, IDLE_MS).unref();
   }
 

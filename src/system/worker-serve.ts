@@ -1,4 +1,5 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type EndLock, useEndLock } from './unbroken.ts';
 import { packError } from './worker-error.ts';
 import type { WorkerReply } from './worker-pool.ts';
 
@@ -6,6 +7,7 @@ import type { WorkerReply } from './worker-pool.ts';
 export function serveJobs<J, R>(work: (job: J, onProgress: (value: number) => void) => Promise<R>): void {
   const port = parentPort;
   if (port === null) throw new Error('this file is the entry of a worker thread');
+  useEndLock(workerData as EndLock);
   const reply = (message: WorkerReply<R>): void => port.postMessage(message);
   port.on('message', (job: J) => {
     work(job, (progress) => reply({ progress })).then(

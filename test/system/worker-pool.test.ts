@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -21,11 +21,24 @@ before(() => {
     `import { threadId } from 'node:worker_threads';
      import { serveJobs } from '${source('system/worker-serve')}';
      import { ImagoError } from '${source('core/errors')}';
+     import { unbroken } from '${source('system/unbroken')}';
+     import { writeFileSync } from 'node:fs';
      serveJobs(async ({ act, value }, onProgress) => {
        if (act === 'throw') throw new ImagoError('NO_LUCK', 'no luck', { want: 1, got: 2, remedy: 'try again' });
        if (act === 'exit') process.exit(3);
        if (act === 'crash') setTimeout(() => { throw new Error('crashed') });
        if (act === 'hang' || act === 'crash') await new Promise(() => setInterval(() => {}, 1000));
+       if (act === 'section') {
+         for (let round = 0; ; round++) {
+           unbroken(() => {
+             writeFileSync(value, 'torn');
+             onProgress(round);
+             const end = performance.now() + 30;
+             while (performance.now() < end);
+             writeFileSync(value, 'whole');
+           });
+         }
+       }
        onProgress(1);
        return { value, threadId, at: performance.now() + performance.timeOrigin };
      });`,
@@ -89,6 +102,31 @@ describe('worker pool', () => {
     assert.equal((await pool.run<Done>({ act: 'echo', value: 9 })).value, 9);
     for (const controller of controllers) controller.abort(new Error('over'));
     await Promise.all(hanging.map((job) => assert.rejects(job, /over/)));
+  });
+
+  it('ends no thread in the middle of what must not be broken', async () => {
+    const file = join(dir, 'section');
+    for (let i = 0; i < 5; i++) {
+      const controller = new AbortController();
+      const onProgress = (): void => void setTimeout(() => controller.abort(new Error('enough')), 5 * i);
+      await assert.rejects(
+        pool.run({ act: 'section', value: file }, { signal: controller.signal, onProgress }),
+        /enough/,
+      );
+      assert.equal(readFileSync(file, 'utf8'), 'whole');
+    }
+  });
+
+  it('nor does the end of the process', () => {
+    const file = join(dir, 'section');
+    const script = `
+      import { WorkerPool } from '${source('system/worker-pool')}';
+      const pool = new WorkerPool(new URL('${pathToFileURL(join(dir, 'entry.mjs'))}'));
+      const onProgress = () => setTimeout(() => process.exit(7), 10);
+      pool.run({ act: 'section', value: '${file}' }, { onProgress });`;
+    const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    assert.equal(status, 7);
+    assert.equal(readFileSync(file, 'utf8'), 'whole');
   });
 
   it('keeps no process alive', () => {
