@@ -7,7 +7,10 @@ import { openConfined, statConfined } from '../system/confined.ts';
 
 const O_PATH = 0o10000000;
 
-/** What every container has mounted: directories, and files of /etc. */
+/**
+ * What every container has mounted: directories, and files of /etc. The directories have to be some: through a symlink
+ * at /dev, runc up to 1.1 makes its links there on the host.
+ */
 const DIRECTORIES = ['/dev', '/proc', '/sys'];
 const FILES = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
 
@@ -27,12 +30,16 @@ const COMMON: readonly MountPoint[] = [
 
 /**
  * Which of the mount points that every container needs, and of `more`, are not in the root file system open as `root`.
- * What lies below another mount point is looked for there, not here.
+ * What lies below another mount point is looked for there, not here. Anything else than a directory in the place of
+ * /dev, /proc or /sys counts as none: what `writeMountPoints` makes covers it.
  */
 export function missingMountPoints(root: number, more: readonly MountPoint[] = []): MountPoint[] {
   const covers = [...DIRECTORIES, ...more.map(({ path }) => path)];
   const own = more.filter(({ path }) => !covers.some((other) => path.startsWith(`${other}/`)));
-  return [...COMMON, ...own].filter(({ path }) => statConfined(root, path, 'nofollow') === undefined);
+  return [...COMMON, ...own].filter(({ path }) => {
+    const found = statConfined(root, path, 'nofollow');
+    return found === undefined || (DIRECTORIES.includes(path) && !found.isDirectory());
+  });
 }
 
 /**
