@@ -30,6 +30,8 @@ export interface CacheSource {
   has(key: string): boolean;
   /** The result, its layer in the store and held by the lease. Undefined where it has none, or the layer is lost. */
   find(key: string, inputs: string): Promise<StepResult | undefined>;
+  /** All that gave this layer. */
+  sharing(layer: Digest): readonly CachedStep[];
 }
 
 /** Digest over what shapes a step, apart from the files it takes. The fields' order counts. */
@@ -74,6 +76,28 @@ export class BuildCache {
       return found;
     }
     return undefined;
+  }
+
+  /** Whether there are sources. */
+  get hasSources(): boolean {
+    return this.#sources.length > 0;
+  }
+
+  /** From the sources alone, with what else they know of the layer: whoever takes this cache along takes that, too. */
+  async findElsewhere(key: string): Promise<StepResult | undefined> {
+    for (const source of this.#sources) {
+      const found = await source.find(key, '');
+      if (found === undefined) continue;
+      this.tell({ key, inputs: '', ...found });
+      for (const step of found.layer === null ? [] : source.sharing(found.layer)) this.tell(step);
+      return found;
+    }
+    return undefined;
+  }
+
+  /** For a cache that travels; this store keeps nothing of it. */
+  tell(step: CachedStep): void {
+    this.#used.set(`${step.key}-${step.inputs}`, step);
   }
 
   /** The result for exactly these inputs, its layer held by the lease; undefined where there is none (any more). */

@@ -35,6 +35,10 @@ export interface SolveOptions {
   noCache: boolean | ReadonlySet<string>;
   /** Default: the store's alone. */
   cache?: BuildCache;
+  /** It comes from elsewhere, or goes there. */
+  cacheTravels?: boolean;
+  /** Stages that a cache makes needless are not built. */
+  lazy?: boolean;
   network: RunNetwork;
   /** What a RUN may ask for. */
   allow: readonly Entitlement[];
@@ -80,7 +84,9 @@ export async function solvePlans(
     several: plans.length > 1,
   };
   using solvers = new DisposableStack();
-  const all = plans.map((plan) => solvers.use(new Solver({ ...options, plan, signal }, common)));
+  const all = plans.map((plan) =>
+    solvers.use(new Solver({ ...options, plan, signal, lazy: scanner === undefined }, common)),
+  );
   options.progress.plan(plans.flatMap(({ stages }) => stages).reduce((sum, stage) => sum + countSteps(stage), 0));
   let failure: { error: unknown } | undefined;
   const fail = (error: unknown): void => {
@@ -88,7 +94,7 @@ export async function solvePlans(
     stop.abort(error);
   };
   // All of them, so that nothing is being written any more when the lease ends.
-  await Promise.all(all.flatMap((solver, i) => plans[i]!.stages.map((stage) => solver.solve(stage).catch(fail))));
+  await Promise.all(all.flatMap((solver) => solver.start().map((started) => started.catch(fail))));
   const scans = await Promise.all(
     all.map((solver) =>
       scanner === undefined || failure !== undefined ? undefined : solver.scan(scanner).catch(fail),

@@ -5,6 +5,7 @@ import type { Time } from '../core/time.ts';
 import type { RunInstruction, ValueInstruction } from '../formats/dockerfile/instruction.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
+import type { Image } from '../image/image.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { layerRecord } from '../store/layers.ts';
 import { BuildCache, stepKey } from './cache.ts';
@@ -19,6 +20,7 @@ import { copyHistory, type PreparedCopy, prepareCopy } from './copy/prepare.ts';
 import { locateError } from './errors.ts';
 import type { StepProgress } from './events.ts';
 import { debugShell, shellEnv } from './failure.ts';
+import { type LineageOptions, Lineages } from './lineage.ts';
 import { RunMounts } from './mounts/mounts.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
@@ -58,6 +60,10 @@ export class Solver implements Disposable {
   readonly #time: Time;
   readonly #stageFiles: Map<PlannedStage, ImageFiles> = new Map();
   readonly #ahead: AheadLayers = new AheadLayers();
+  /** Where the cache travels. */
+  readonly #lineages: Lineages | undefined;
+  /** No stage is begun before another one asks for it. */
+  #lazy: boolean;
 
   constructor(options: SolveOptions, common: Common) {
     const { store, lease, plan, buildArgs, epoch } = options;
@@ -65,6 +71,8 @@ export class Solver implements Disposable {
     this.#common = common;
     this.#cache = options.cache ?? new BuildCache(store, lease);
     this.#configure = { expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
+    this.#lineages = options.cacheTravels === true ? new Lineages(this.#lineageOptions()) : undefined;
+    this.#lazy = this.#cache.hasSources && options.lazy === true;
     this.#time = { sec: Math.floor((epoch?.getTime() ?? Date.now()) / 1000), nsec: 0 };
   }
 
@@ -73,8 +81,25 @@ export class Solver implements Disposable {
   }
 
   /** Until nothing is written any more. */
-  settled(): Promise<void> {
-    return this.#ahead.settled();
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#stages.values());
+    await this.#ahead.settled();
+  }
+
+  /** Builds the target, and the stages that it needs; those that caches make needless are left out. */
+  start(): Promise<unknown>[] {
+    const { stages, target } = this.#options.plan;
+    return (this.#lazy ? [target] : stages).map((stage) => this.solve(stage));
+  }
+
+  /** A stage whose files are wanted: from now on all are built, side by side. */
+  #need(stage: PlannedStage): Promise<StageState> {
+    if (this.#lazy) {
+      this.#lazy = false;
+      // What fails is told by the stage that needs it.
+      for (const started of this.start()) started.catch(() => {});
+    }
+    return this.solve(stage);
   }
 
   solve(stage: PlannedStage): Promise<StageState> {
@@ -92,8 +117,11 @@ export class Solver implements Disposable {
     const files = this.#files(diffIds(state));
     for (const { step, copy, state: seen } of foreseeLinks(stage.steps, state, this.#configure)) {
       const layer = async (): Promise<LayerStep> => {
+        const known = await this.#knownCopy(step, copy, seen);
+        if (known !== undefined) return known;
         const origin = await this.#origin(step.from);
-        return this.#common.copies(() => executeCopy(copy, seen, files, origin, this.#layers(seen)));
+        const made = await this.#common.copies(() => executeCopy(copy, seen, files, origin, this.#layers(seen)));
+        return await this.#tellCopy(step, copy, seen, made);
       };
       this.#ahead.start(step, layer());
     }
@@ -142,16 +170,19 @@ export class Solver implements Disposable {
     }
     const work = async ({ number }: StepProgress): Promise<StepValue> => {
       try {
-        const image = await this.#options.resolveImage(base.reference, platform, from);
-        const { OnBuild: _, ...rest } = image.config.config ?? {};
-        const draft = draftOf(image);
-        const state = this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created);
+        const state = this.#imageState(await this.#options.resolveImage(base.reference, platform, from));
         return { cached: false, value: { ...state, step: number } };
       } catch (error) {
         throw locateError(error, from, from.source);
       }
     };
     return this.#options.progress.step(names.next(`FROM ${base.reference}`), work, { planned: true });
+  }
+
+  #imageState(image: Image): StageState {
+    const { OnBuild: _, ...rest } = image.config.config ?? {};
+    const draft = draftOf(image);
+    return this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created);
   }
 
   #scratch(platform: Platform): StageState {
@@ -168,8 +199,9 @@ export class Solver implements Disposable {
     const { instruction } = step;
     // Before the step begins: a stage that it copies from may have to be built.
     const inputs = [state.step];
-    for (const from of [step.from, ...(step.mounts ?? [])]) {
-      if (from?.kind === 'stage') inputs.push((await this.solve(from.stage)).step);
+    const early = await this.#earlyCopy(step, state);
+    for (const from of early === undefined ? [step.from, ...(step.mounts ?? [])] : []) {
+      if (from?.kind === 'stage') inputs.push((await this.#need(from.stage)).step);
     }
     const name = names.next(describeStep(instruction, state, this.#configure.expand), step.trigger);
     const free = instruction.name === 'RUN' || this.#ahead.get(step) !== undefined;
@@ -182,13 +214,14 @@ export class Solver implements Disposable {
           case 'COPY':
           case 'ADD': {
             const copy = prepareCopy(instruction, this.#expander(state));
+            if (early !== undefined) return this.#withLayer(state, early, copyHistory(copy));
             const origin = await this.#origin(step.from);
             const place = [state.noCache, diffIds(state), runConfig(state).WorkingDir];
             const key = [...place, copyShape(copy), originNumber(origin)];
             const ahead = await this.#ahead.get(step);
             const result =
               ahead ?? (await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers(state))));
-            return this.#withLayer(state, result, copyHistory(copy));
+            return this.#withLayer(state, await this.#tellCopy(step, copy, state, result), copyHistory(copy));
           }
           case 'WORKDIR':
             return await this.#workdir(state, instruction, files);
@@ -206,6 +239,47 @@ export class Solver implements Disposable {
       return { cached, value: { ...value, step: progress.number } };
     };
     return enter(() => this.#options.progress.step(name, numbered, { inputs, planned: true }));
+  }
+
+  /** A COPY from a stage that need not be built for it. */
+  async #earlyCopy(step: PlannedStep, state: StageState): Promise<LayerStep | undefined> {
+    const { instruction, from } = step;
+    if (!this.#cache.hasSources || instruction.name !== 'COPY' || from?.kind !== 'stage') return undefined;
+    try {
+      return await this.#knownCopy(step, prepareCopy(instruction, this.#expander(state)), state);
+    } catch (error) {
+      throw locateError(error, instruction, instruction.source);
+    }
+  }
+
+  async #knownCopy(step: PlannedStep, copy: PreparedCopy, state: StageState): Promise<LayerStep | undefined> {
+    if (!this.#cache.hasSources) return undefined;
+    const key = await this.#lineages?.keyOf(step, copy, state);
+    const hit = key === undefined ? undefined : await this.#cache.findElsewhere(key);
+    return hit && { ...hit, cached: true };
+  }
+
+  async #tellCopy(step: PlannedStep, copy: PreparedCopy, state: StageState, result: LayerStep): Promise<LayerStep> {
+    const key = await this.#lineages?.keyOf(step, copy, state);
+    if (key !== undefined) this.#cache.tell({ key, inputs: '', layer: result.layer, created: result.created });
+    return result;
+  }
+
+  #lineageOptions(): LineageOptions {
+    const { network, allow, runSettings: settings, epoch, resolveImage, plan } = this.#options;
+    return {
+      ...{ configure: this.#configure, network, allow, settings, epoch, resolveImage },
+      platform: plan.target.platform,
+      ignoresCache: (stage) => this.#ignoresCache(stage),
+      start: async ({ base, platform, from }) =>
+        base.kind === 'scratch'
+          ? this.#scratch(platform)
+          : base.kind === 'image'
+            ? this.#imageState(await resolveImage(base.reference, platform, from))
+            : undefined,
+      context: () => this.#context(),
+      layers: (state) => this.#layers(state),
+    };
   }
 
   async #tellFailure(state: StageState, step: string, error: Error): Promise<void> {
@@ -325,15 +399,12 @@ export class Solver implements Disposable {
   }
 
   async #origin(from: Origin | undefined): Promise<CopyOrigin> {
-    const { store, context, plan } = this.#options;
-    if (from === undefined) {
-      this.#common.context ??= context.open();
-      return this.#common.context;
-    }
+    const { store, plan } = this.#options;
+    if (from === undefined) return this.#context();
     if (from.kind === 'scratch') return EMPTY_CONTEXT.open();
     if (from.kind === 'files') return (await this.#options.openNamed(from.place)).open();
     if (from.kind === 'stage') {
-      const layers = diffIds(await this.solve(from.stage));
+      const layers = diffIds(await this.#need(from.stage));
       return layersOrigin(
         store,
         this.#stageFiles.get(from.stage)!,
@@ -343,6 +414,11 @@ export class Solver implements Disposable {
     }
     const { diffIds: layers } = await this.#options.resolveImage(from.reference, plan.target.platform, undefined);
     return layersOrigin(store, this.#files(layers), layers, `image ${from.reference}`);
+  }
+
+  #context(): CopyOrigin {
+    this.#common.context ??= this.#options.context.open();
+    return this.#common.context;
   }
 
   #files(layers: readonly Digest[]): ImageFiles {

@@ -164,6 +164,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
     buildArgs,
     noCache: noCache || new Set((options.noCacheFilter ?? []).map((name) => name.toLowerCase())),
     cache: caches.cache,
+    cacheTravels: (from ?? []).length + to.length > 0,
     network: options.network ?? 'host',
     epoch,
     // As docker buildx: who gives all steps the host's network allows each to ask for it.

@@ -1,4 +1,4 @@
-import type { CacheSource, StepResult } from '../build/cache.ts';
+import type { CachedStep, CacheSource, StepResult } from '../build/cache.ts';
 import {
   CACHE_CONFIG_TYPE,
   type CacheLayer,
@@ -7,6 +7,7 @@ import {
   readCacheConfig,
   readInlineCache,
 } from '../build/cache-format.ts';
+import type { Digest } from '../core/digest.ts';
 import { createLimit } from '../core/limit.ts';
 import { parseConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -123,6 +124,16 @@ export class ImportedCache implements CacheSource {
     const { layer, created } = found;
     if (layer === null) return { layer, created };
     return (await this.#have(layer)) ? { layer: layer.diffId, created } : undefined;
+  }
+
+  sharing(layer: Digest): readonly CachedStep[] {
+    const out: CachedStep[] = [];
+    for (const [key, results] of this.#records) {
+      for (const [inputs, { layer: own, created }] of results) {
+        if (own?.diffId === layer) out.push({ key, inputs, layer, created });
+      }
+    }
+    return out;
   }
 
   async #have(layer: CacheLayer): Promise<boolean> {

@@ -24,8 +24,7 @@ describe("BuildKit's cases with a registry", { skip: whyNoRun() }, () => {
       'FROM scratch\nCOPY --from=base unique /\nCOPY --from=base arch /\n';
     const platforms = ['linux/amd64', 'linux/arm/v7'];
     const build = async (lab: BuildLab, more: BuildOptions): Promise<[string, string[]]> => {
-      const cacheTo = [`type=registry,ref=${name}-cache,mode=max`];
-      const options = { platform: platforms, tags: [name], push: true, cacheTo, ...more };
+      const options = { platform: platforms, tags: [name], push: true, cacheTo: ['type=inline'], ...more };
       const { descriptor, done } = await lab.build(dockerfile, options);
       const files = platforms.map((text) => {
         const image = resolveImage(lab.store, name, parsePlatform(text));
@@ -40,7 +39,7 @@ describe("BuildKit's cases with a registry", { skip: whyNoRun() }, () => {
     for (const _ of ['with nothing but the registry', 'and once more']) {
       using other = new BuildLab();
       await loadImages(other.store, base);
-      assert.deepEqual(await build(other, { cacheFrom: [`${name}-cache`] }), [digest, files]);
+      assert.deepEqual(await build(other, { cacheFrom: [name] }), [digest, files]);
     }
   });
 

@@ -25,7 +25,8 @@ export function foreseeLinks(steps: readonly PlannedStep[], start: StageState, c
   try {
     for (const [i, step] of steps.entries()) {
       const { instruction } = step;
-      if (instruction.name === 'WORKDIR') state = enter(state, expandIn(state, instruction.value, context.expand));
+      if (instruction.name === 'WORKDIR')
+        state = enterDirectory(state, expandIn(state, instruction.value, context.expand));
       else if (instruction.name !== 'COPY' && instruction.name !== 'ADD') {
         state = configure(state, instruction, context) ?? state;
       } else if (i > first && instruction.link) {
@@ -47,7 +48,8 @@ function isLink(instruction: PlannedStep['instruction']): boolean {
   return (instruction.name === 'COPY' || instruction.name === 'ADD') && instruction.link;
 }
 
-function enter(state: StageState, path: string): StageState {
+/** The state behind a WORKDIR, without its layer. */
+export function enterDirectory(state: StageState, path: string): StageState {
   const WorkingDir = joinWorkdir(runConfig(state).WorkingDir || '/', path).replace(/(?<=.)\/$/, '');
   const { draft } = state;
   return { ...state, draft: { ...draft, config: { ...draft.config, config: { ...draft.config.config, WorkingDir } } } };

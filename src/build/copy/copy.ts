@@ -191,6 +191,16 @@ export async function executeCopy(
   return { ...result, cached: false };
 }
 
+/** The digest of what a copy takes of its origin. Throws `COPY_SOURCE_NOT_FOUND`. */
+export function copyInputs(copy: PreparedCopy, origin: CopyOrigin): string {
+  const sources = lazily(() => [...selectAll(copy, origin).values()]);
+  const memo = origin.memo(memoKey(copy), sources);
+  const inputs = memo.get() ?? digestInputs(sources(), origin.reader(new Map()), { owners: origin.ownersCount });
+  memo.set(inputs);
+  origin.save();
+  return inputs;
+}
+
 /** Where much is copied, the thread for it starts while the copy is planned. */
 function expectLayer(sources: ReadonlyMap<CopySource, Selected[]>): void {
   let bytes = 0;
