@@ -1,9 +1,11 @@
+import { createHash, type Hash } from 'node:crypto';
 import { closeSync, createWriteStream, openSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { type PlainFile, plainDirectory, plainFile } from '../build/context/plain-source.ts';
 import type { SourceNode } from '../build/context/source.ts';
 import type { RemoteRights } from '../build/remote/secrets.ts';
 import type { ByteString } from '../core/bytes.ts';
+import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
 import { detectCompression, MAGIC_LENGTH } from '../system/compression.ts';
@@ -18,6 +20,8 @@ export interface Arrived {
   size: number;
   /** What a server says of it (Last-Modified). */
   modified?: Date;
+  /** Of what came, still compressed where it was; undefined where nothing but its time was asked for. */
+  digest?: Digest;
 }
 
 interface ReceiveOptions {
@@ -40,7 +44,8 @@ export async function receive(input: ContextInput, path: string, options: Receiv
   const modified = client?.modified;
   if (options.timeOnly === true && modified !== undefined) return { kind: 'text', path, size: 0, modified };
   const source = client?.body ?? (input as AsyncIterable<Uint8Array>);
-  const { head, all } = await peek(source);
+  const hasher = createHash('sha256');
+  const { head, all } = await peek(hashed(source, hasher));
   const compressed = unpack && detectCompression(head) !== 'none';
   let bytes = all;
   if (compressed) {
@@ -60,7 +65,14 @@ export async function receive(input: ContextInput, path: string, options: Receiv
   note(`transferring: ${formatSize(size)}`);
   const tar = isTarHeader(start);
   if (compressed && !tar) throw notATar();
-  return { kind: tar ? 'tar' : 'text', path, size, ...(modified && { modified }) };
+  return { kind: tar ? 'tar' : 'text', path, size, digest: `sha256:${hasher.digest('hex')}`, ...(modified && { modified }) };
+}
+
+async function* hashed(source: AsyncIterable<Uint8Array>, hasher: Hash): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    hasher.update(chunk);
+    yield chunk;
+  }
 }
 
 async function peek(source: AsyncIterable<Uint8Array>): Promise<{ head: Uint8Array; all: AsyncIterable<Uint8Array> }> {

@@ -15,6 +15,7 @@ import type { BuildProgress } from '../build/events.ts';
 import type { Materials } from '../build/provenance.ts';
 import { showRemote } from '../build/remote/http.ts';
 import { gitAuthorization, type ReadSecret, type RemoteRights } from '../build/remote/secrets.ts';
+import { lastName } from '../build/remote/url.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
 import { parseIgnoreFile } from '../formats/dockerfile/ignore.ts';
@@ -70,7 +71,7 @@ export class BuildContexts implements Disposable {
     progress: BuildProgress;
     signal?: AbortSignal;
     keepGitDir: boolean;
-    /** Gets what repositories were fetched. */
+    /** Gets what was fetched. */
     materials?: Materials;
     readSecret?: ReadSecret;
   }) {
@@ -135,8 +136,9 @@ export class BuildContexts implements Disposable {
     if (!/^https?:\/\//.test(place)) throw badContext(place);
     const arrived = await this.#receive(place, shown);
     this.#fetched.set(place, arrived);
-    // As BuildKit: one file of this name, and no archive is unpacked.
-    return fixedSource(fileNode('context', arrived), shown);
+    // As BuildKit: one file of the URL's name, and no archive is unpacked.
+    const name = byteString(lastName(new URL(place)) ?? 'download');
+    return fixedSource(fileNode(name, arrived), shown);
   }
 
   /**
@@ -177,7 +179,11 @@ export class BuildContexts implements Disposable {
       const options = { unpack: what === PLACE, timeOnly, signal: this.#signal, note: step.note, rights: this.#rights };
       try {
         const ingest = this.#held.use(Ingest.create(this.#store, 'context'));
-        return { value: await receive(context, ingest.path('context'), options) };
+        const arrived = await receive(context, ingest.path('context'), options);
+        const { digest } = arrived;
+        // What ADD would fetch it tells of itself.
+        if (typeof context === 'string' && !timeOnly && digest !== undefined) this.#materials?.addHttp(context, digest);
+        return { value: arrived };
       } catch (error) {
         throw explainWriteError(error, this.#store.root);
       }

@@ -217,8 +217,8 @@ describe('a context from a URL', () => {
       return true;
     });
   });
-  it('as a named context it is one file, unpacked or not', async () => {
-    const { image } = await lab.build('FROM scratch\nCOPY --from=remote /context /f', {
+  it('as a named context it is one file with its own name', async () => {
+    const { image } = await lab.build('FROM scratch\nCOPY --from=remote /file /f', {
       contexts: { remote: `${base}/file` },
     });
     assert.equal(lab.read(image, 'f'), 'a file');

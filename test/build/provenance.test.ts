@@ -6,6 +6,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { Materials, withoutSecrets } from '../../src/build/provenance.ts';
 import { type BuildOptions, type BuildResult, buildImage } from '../../src/engine/build.ts';
 import { pruneStore } from '../../src/engine/prune.ts';
@@ -261,6 +262,32 @@ describe('a provenance', () => {
       const sha256 = createHash('sha256').update('bytes').digest('hex');
       assert.deepEqual(statement.predicate.materials, [{ uri: url, digest: { sha256 } }], run);
     }
+  });
+
+  it('has the digest of what came by http: a packed context as it came, a Dockerfile, a named context', async (t) => {
+    using lab = new BuildLab();
+    lab.write({ Dockerfile: 'FROM scratch\nCOPY --from=more / /\n' });
+    const files = new Map<string | undefined, Buffer>([
+      ['/c.tar.gz', gzipSync(execFileSync('tar', ['-cC', lab.context, 'Dockerfile']))],
+      ['/more', Buffer.from('more')],
+      ['/Dockerfile', Buffer.from('FROM scratch\nLABEL a=b\n')],
+    ]);
+    const server = createServer(({ url }, response) => void response.end(files.get(url?.replace(/\?.*/, ''))));
+    const base = `http://127.0.0.1:${await listen(t, server)}`;
+    const of = (name: string): object => ({
+      uri: base + name,
+      digest: { sha256: createHash('sha256').update(files.get(name)!).digest('hex') },
+    });
+    const attest = { provenance: {} };
+    const contexts = { more: `${base}/more` };
+    const whole = await buildImage(lab.store, { context: `${base}/c.tar.gz?key=hidden`, contexts, attest });
+    const { materials, invocation } = statements(lab, whole)[0]!.statement.predicate;
+    assert.deepEqual(materials, [of('/c.tar.gz'), of('/more')]);
+    assert.deepEqual(invocation.configSource, { ...of('/c.tar.gz'), entryPoint: 'Dockerfile' });
+    const alone = await buildImage(lab.store, { context: `${base}/Dockerfile`, attest });
+    const { predicate } = statements(lab, alone)[0]!.statement;
+    assert.deepEqual(predicate.materials, [of('/Dockerfile')]);
+    assert.equal(predicate.metadata.completeness.materials, true);
   });
 
   it('has the commit of a git context, and then knows all its materials', { skip: whyNoGit() }, async (t) => {

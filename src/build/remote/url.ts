@@ -26,19 +26,20 @@ export function parseRemote(text: string): UrlSource | RepositorySource | undefi
   if (!/^https?:\/\//.test(text)) return undefined;
   const url = URL.parse(text);
   if (url === null) throw new ImagoError('BAD_SOURCE', `malformed URL: ${redactUrls(text)}`);
-  return { kind: 'url', url, name: nameOf(url) };
+  // BuildKit's frontend always names the file itself: Content-Disposition has no say.
+  return { kind: 'url', url, name: lastName(url) ?? '__unnamed__' };
 }
 
-/** BuildKit's frontend always names the file itself: Content-Disposition has no say. */
-function nameOf(url: URL): string {
+/** The last name of a URL's path, where it can be a file's. */
+export function lastName(url: URL): string | undefined {
   let path = url.pathname;
   try {
     path = decodeURIComponent(path);
   } catch {
     // Not UTF-8 behind the %: as it is written.
   }
-  const name = path.split('/').findLast((part) => part !== '') ?? '';
-  return name === '' || name === '.' || name === '..' || name.includes('\0') ? '__unnamed__' : name;
+  const name = path.split('/').findLast((part) => part !== '');
+  return name === '.' || name === '..' || name?.includes('\0') ? undefined : name;
 }
 
 /** Text as people may see it: what stands before the `@` of a URL is a password or a token. */
