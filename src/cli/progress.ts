@@ -85,7 +85,8 @@ class LiveProgress implements Progress {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.drawnAt = Date.now();
-    const columns = this.stream.columns ?? 80;
+    // 0 where the terminal does not say.
+    const columns = this.stream.columns || 80;
     // What scrolled off the screen can't be redrawn, so no more lines than fit.
     const states = [...this.states].slice(-Math.max(1, (this.stream.rows ?? 24) - 1));
     const lines = states.map(([id, state]) => this.format(id, state, columns - 1));

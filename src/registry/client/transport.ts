@@ -42,7 +42,8 @@ class HttpTransport implements Transport {
 
   async request(request: RegistryRequest): Promise<RegistryResponse> {
     const { options, timing } = this.#session;
-    const signals = [options.signal, request.signal].filter((signal) => signal !== undefined);
+    const own = request.afterwards === true ? undefined : options.signal;
+    const signals = [own, request.signal].filter((signal) => signal !== undefined);
     const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     signal?.throwIfAborted();
     let failure: unknown;

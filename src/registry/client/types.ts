@@ -77,6 +77,8 @@ export interface RegistryRequest {
   /** What errors call it: `debian:bookworm`. Default: made of the target. */
   reference?: string;
   signal?: AbortSignal;
+  /** Sent also when the client's own signal has ended all else: it tidies up. */
+  afterwards?: boolean;
 }
 
 export interface RegistryResponse {

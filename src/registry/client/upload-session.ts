@@ -46,6 +46,7 @@ export async function cancelUpload(place: Place, session: UploadSession): Promis
       answers: [200, 202, 204, 404, 405],
       retry: false,
       signal: AbortSignal.timeout(CANCEL_MS),
+      afterwards: true,
     });
     discard(response);
   } catch {

@@ -135,6 +135,17 @@ const CASES: Case[] = [
   { name: 'a stall', faults: [{ match: PUT, fault: { stallAfter: 0, headers: { 'content-length': '5' } } }] },
 ];
 
+test('an upload that is interrupted is taken back', LIMIT, async () => {
+  await using registry = await FakeRegistry.start();
+  const controller = new AbortController();
+  await using repository = openFake(registry, 'team/app', { signal: controller.signal });
+  const blob = { digest: DIGEST, size: BLOB.length };
+  const onProgress = (): void => controller.abort(new Error('enough'));
+  await assert.rejects(repository.uploadBlob(blob, sourceOf(BLOB), { onProgress }), /enough/);
+  assert.equal(registry.count('DELETE', UPLOAD), 1);
+  assert.equal(registry.uploads.size, 0);
+});
+
 for (const { name, options, faults = [], methods, code, error, received } of CASES) {
   test(`upload: ${name}`, LIMIT, async () => {
     await using registry = await FakeRegistry.start(options);
