@@ -58,6 +58,15 @@ describe('progress', () => {
     assert.ok(stream.text.endsWith('\r\x1b[2Kb: waiting 2.05kB\n'));
   });
 
+  test('a terminal that does not tell its width', () => {
+    const stream = new FakeStream(true);
+    stream.columns = 0;
+    const progress = createProgress(stream);
+    progress.update('a', { status: 'waiting' });
+    progress.close();
+    assert.ok(stream.text.endsWith('a: waiting\n'), JSON.stringify(stream.text));
+  });
+
   test('never draws more lines than the screen has', () => {
     const stream = new FakeStream(true);
     const progress = createProgress(stream);
