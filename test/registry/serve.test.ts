@@ -392,13 +392,15 @@ describe('imago registry serve', () => {
     return { url, child };
   };
 
-  test('says where it listens, serves, and ends with 0 on SIGTERM', async () => {
-    const { url, child } = await start();
-    await pushImage(url, 'a/b', 'v1');
-    assert.equal((await ask(`${url}/v2/a/b/manifests/v1`)).status, 200);
-    child.kill('SIGTERM');
-    assert.deepEqual(await once(child, 'exit'), [0, null]);
-  });
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+    test(`says where it listens, serves, and ends with 0 on ${signal}`, async () => {
+      const { url, child } = await start();
+      await pushImage(url, 'a/b', 'v1');
+      assert.equal((await ask(`${url}/v2/a/b/manifests/v1`)).status, 200);
+      child.kill(signal);
+      assert.deepEqual(await once(child, 'exit'), [0, null]);
+    });
+  }
 
   test('a second signal ends it at once', async () => {
     const { url, child } = await start();

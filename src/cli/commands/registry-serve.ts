@@ -47,11 +47,12 @@ export const command: Command = {
   },
 };
 
-/** The first SIGINT or SIGTERM; a second one ends the process at once. Not `context.signal`: to stop is no failure here. */
+/** The first SIGINT, SIGTERM or SIGHUP (its terminal was closed); a second one ends the process at once. Not `context.signal`: to stop is no failure here. */
 function stopSignal(): Promise<void> {
   return new Promise((resolve) => {
     let stopping = false;
     for (const [name, status] of [
+      ['SIGHUP', 129],
       ['SIGINT', 130],
       ['SIGTERM', 143],
     ] as const) {
