@@ -123,7 +123,8 @@ export class BuildCache {
         mkdirSync(join(this.#store.root, 'cache', 'seen'), { recursive: true });
         writeFileSync(this.#seenPath(key), '');
       }
-      replaceFile(this.#path(key, inputs), `${JSON.stringify({ layers: layer === null ? [] : [layer], created })}\n`);
+      const record = `${JSON.stringify({ layers: layer === null ? [] : [layer], created })}\n`;
+      replaceFile(this.#path(key, inputs), record, { durable: false });
     } catch {
       // A full disk, say: the image itself will tell.
     }

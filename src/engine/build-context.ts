@@ -93,7 +93,7 @@ export class BuildContexts implements Disposable {
       if (isDirectory(context)) {
         const dockerfile = readLocal(context, file);
         const ignored = readIgnore(context, file);
-        return { source: directorySource(this.#store, context, ignored), dockerfile, ignorePatterns: ignored };
+        return { source: this.#directory(context, ignored), dockerfile, ignorePatterns: ignored };
       }
       const git = parseGitUrl(/^github\.com\//.test(context) ? `https://${context}` : context);
       if (git !== undefined) {
@@ -126,7 +126,7 @@ export class BuildContexts implements Disposable {
 
   async #openNamed(place: string): Promise<ContextSource> {
     const shown = `build context ${hideCredentials(place)}`;
-    if (isDirectory(place)) return directorySource(this.#store, place, readIgnore(place, undefined), shown);
+    if (isDirectory(place)) return this.#directory(place, readIgnore(place, undefined), shown);
     const git = parseGitUrl(place);
     if (git !== undefined) {
       const cloned = await this.#clone(git);
@@ -159,6 +159,12 @@ export class BuildContexts implements Disposable {
     const arrived = await this.#receive(source.url.href, showRemote(source.url), true);
     if (checksum !== undefined && arrived.modified === undefined) await checkFile(arrived.path, checksum, source.url);
     return fetchedTime(arrived);
+  }
+
+  #directory(path: string, ignored: readonly string[], shown?: string): ContextSource {
+    const source = directorySource(this.#store, path, ignored, shown);
+    this.#held.defer(() => source.save?.());
+    return source;
   }
 
   #clone(source: GitSource): Promise<Cloned> {

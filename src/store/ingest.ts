@@ -61,9 +61,8 @@ export class Ingest implements Disposable {
     syncDirectory(blobDirectory(this.#store.root, digest));
   }
 
-  /** Gives a directory of synced files the name of its layer. False where somebody else was first. */
+  /** Gives a synced directory of synced files the name of its layer. False where somebody else was first. */
   publishLayer(name: string, diffId: Digest): boolean {
-    syncDirectory(this.path(name));
     try {
       renameSync(this.path(name), layerDirectory(this.#store.root, diffId));
     } catch (error) {

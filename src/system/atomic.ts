@@ -8,6 +8,11 @@ export interface ReplaceOptions {
   mode?: number;
   /** Where the new contents are written first: on the same file system, not existing. Default: a dot file beside `path`. */
   temporary?: string;
+  /**
+   * False for what is made again where it is lost: nothing waits for the disk, and after a crash of the machine the
+   * file may be empty, or cut short.
+   */
+  durable?: boolean;
 }
 
 /** A name no other process or thread of this host uses at the same time. */
@@ -17,15 +22,16 @@ export function uniqueName(): string {
 
 /**
  * Puts `content` at `path` as a whole: a reader sees the old file or the new one, and after a crash it is one of the
- * two. Durable when it returns (file and directory are synced). On an error nothing is left behind.
+ * two. Durable when it returns (file and directory are synced), unless `durable` is false. On an error nothing is left behind.
  */
 export function replaceFile(path: string, content: string | Uint8Array, options: ReplaceOptions = {}): void {
   const temporary = options.temporary ?? join(dirname(path), `.${basename(path).slice(0, 200)}.${uniqueName()}`);
+  const { durable = true } = options;
   const fd = openSync(temporary, 'wx', options.mode ?? 0o644);
   try {
     try {
       writeAll(fd, typeof content === 'string' ? Buffer.from(content) : content);
-      fsyncSync(fd);
+      if (durable) fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
@@ -34,7 +40,7 @@ export function replaceFile(path: string, content: string | Uint8Array, options:
     rmSync(temporary, { force: true });
     throw error;
   }
-  syncDirectory(dirname(path));
+  if (durable) syncDirectory(dirname(path));
 }
 
 /** write(2) until all is written; from `position` where given, else at the file's own. */

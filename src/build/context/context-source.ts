@@ -1,6 +1,9 @@
+import { realpathSync } from 'node:fs';
 import { IgnoreMatcher } from '../../formats/dockerfile/ignore.ts';
 import type { Store } from '../../store/store.ts';
+import { stepKey } from '../cache.ts';
 import { type CopyOrigin, contextOrigin, plainOrigin } from '../copy/origin.ts';
+import { StatCache } from '../copy/stat-cache.ts';
 import { openContext } from './context.ts';
 import { plainDirectory } from './plain-source.ts';
 import type { SourceNode } from './source.ts';
@@ -9,6 +12,8 @@ import type { SourceNode } from './source.ts';
 export interface ContextSource {
   /** Looks at them anew: what people changed meanwhile counts. */
   open(): CopyOrigin;
+  /** Writes down for the next build what was read in this one. */
+  save?(): void;
 }
 
 export const EMPTY_CONTEXT: ContextSource = {
@@ -23,7 +28,12 @@ export function directorySource(
   place?: string,
 ): ContextSource {
   const ignore = new IgnoreMatcher(ignorePatterns);
-  return { open: () => contextOrigin(store, directory, ignore, ignorePatterns, place) };
+  const real = realpathSync(directory);
+  const cache = new StatCache(store, stepKey(['context', real]));
+  return {
+    open: () => contextOrigin(store, { place: real, cache }, ignore, ignorePatterns, place),
+    save: () => cache.save(),
+  };
 }
 
 /** A directory that was made for this build. */

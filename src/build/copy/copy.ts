@@ -151,17 +151,16 @@ export async function executeCopy(
     origin.remember(texts);
     const inputs = digest();
     memo.set(inputs);
-    origin.save();
     return inputs;
   };
   const known = !context.noCache && context.cache.has(key);
   if (!known) expectLayer(sources());
   const memo = origin.memo(memoKey(copy), () => [...sources().values()]);
   if (known) {
-    const inputs = memo.get() ?? digest();
+    const remembered = memo.get();
+    const inputs = remembered ?? digest();
+    if (remembered === undefined) memo.set(inputs);
     const hit = await context.cache.find(key, inputs);
-    memo.set(inputs);
-    origin.save();
     if (hit !== undefined) return { ...hit, cached: true };
     expectLayer(sources());
   }

@@ -100,16 +100,23 @@ export function fingerprintContext(sources: readonly (readonly Selected[])[], sc
   return hash('sha256', Buffer.from(fields.join('\0'), 'latin1'), 'hex');
 }
 
-/** Reads only what neither `known` nor the stat cache knows; what it reads goes into both. */
-export function fileTextReader(cache: StatCache | undefined, known: FileTexts): (node: SourceNode) => string {
+/**
+ * Reads only what neither `known` nor the stat cache knows; what it reads goes into both. `scanned`: when reading the
+ * context began, in ms since the epoch.
+ */
+export function fileTextReader(
+  known: FileTexts,
+  remembered?: { cache: StatCache; scanned: number },
+): (node: SourceNode) => string {
   let buffer: Buffer | undefined;
   return (node) => {
-    const old = known.get(node) ?? (node instanceof ContextNode ? cache?.get(node) : undefined);
+    const noted = node instanceof ContextNode ? remembered : undefined;
+    const old = known.get(node) ?? noted?.cache.get(node as ContextNode);
     if (old !== undefined) return old;
     buffer ??= Buffer.allocUnsafeSlow(1 << 20);
     const text = readFileText(node, buffer);
     known.set(node, text);
-    if (node instanceof ContextNode) cache?.set(node, text);
+    noted?.cache.set(node as ContextNode, text, noted.scanned);
     return text;
   };
 }

@@ -1,15 +1,13 @@
-import { realpathSync } from 'node:fs';
 import type { Digest } from '../../core/digest.ts';
 import type { IgnoreMatcher } from '../../formats/dockerfile/ignore.ts';
 import type { Store } from '../../store/store.ts';
 import { stepKey } from '../cache.ts';
 import { ContextNode, openContext } from '../context/context.ts';
 import type { ImageFiles } from '../context/image-source.ts';
-import { plainDirectory } from '../context/plain-source.ts';
 import type { SourceNode } from '../context/source.ts';
 import { type FileTexts, fileTextReader, fingerprintContext } from './inputs.ts';
 import type { Selected } from './select.ts';
-import { InputMemo, StatCache } from './stat-cache.ts';
+import { InputMemo, type StatCache } from './stat-cache.ts';
 
 /** Where a COPY takes its files from, with what is remembered of them between builds. */
 export interface CopyOrigin {
@@ -26,8 +24,6 @@ export interface CopyOrigin {
   remember(texts: FileTexts): void;
   /** The digest of inputs as an earlier build found it, where nothing can have changed since. */
   memo(copy: { sources: string[]; exclude: string[] }, selected: () => readonly Selected[][]): Memo;
-  /** Writes what is remembered to the store. */
-  save(): void;
 }
 
 interface Memo {
@@ -35,26 +31,23 @@ interface Memo {
   set(inputs: string): void;
 }
 
-/** The build context in a directory, or none. Each file is looked at once in a build. */
+/** The build context in the directory `place`, a real path, as it is now. Each file is looked at once. */
 export function contextOrigin(
   store: Store,
-  directory: string | undefined,
+  { place, cache }: { place: string; cache: StatCache },
   ignore: IgnoreMatcher,
   ignorePatterns: readonly string[],
   name = 'the build context',
 ): CopyOrigin {
-  if (directory === undefined) return plainOrigin(plainDirectory(), 'the build context, which is empty');
   const scanned = Date.now();
-  const place = realpathSync(directory);
-  const cache = new StatCache(store, stepKey(['context', place]), scanned);
   const root = openContext(place, ignore);
   return {
     root,
     place: name,
     ownersCount: false,
-    reader: (known) => fileTextReader(cache, known),
+    reader: (known) => fileTextReader(known, { cache, scanned }),
     remember: (texts) => {
-      for (const [node, text] of texts) if (node instanceof ContextNode) cache.set(node, text);
+      for (const [node, text] of texts) if (node instanceof ContextNode) cache.set(node, text, scanned);
     },
     memo: ({ sources, exclude }, selected) => {
       const memo = new InputMemo(store, stepKey(['context', place, ignorePatterns, sources, exclude]));
@@ -66,7 +59,6 @@ export function contextOrigin(
         },
       };
     },
-    save: () => cache.save(),
   };
 }
 
@@ -92,9 +84,8 @@ export function plainOrigin(root: SourceNode | undefined, place: string): CopyOr
     root: root!,
     place,
     ownersCount: false,
-    reader: (known) => fileTextReader(undefined, known),
+    reader: (known) => fileTextReader(known),
     remember: () => {},
     memo: () => ({ get: () => undefined, set: () => {} }),
-    save: () => {},
   };
 }

@@ -1,8 +1,9 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { hash } from 'node:crypto';
+import { mkdirSync, readFileSync, utimesSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { ByteString } from '../../core/bytes.ts';
 import type { Store } from '../../store/store.ts';
-import { uniqueName } from '../../system/atomic.ts';
+import { replaceFile } from '../../system/atomic.ts';
 import type { ContextNode } from '../context/context.ts';
 
 /**
@@ -10,59 +11,61 @@ import type { ContextNode } from '../context/context.ts';
  * (git's "racy" entries): such a file is read again. Generous: some file systems count seconds.
  */
 const RACY_MS = 2000;
-const FORMAT = 1;
+/** First field of the file. */
+const FORMAT = 'imago stat 2';
 
 /**
- * What is known of a context's files (`fileText`) by (device, inode, size, mtime, ctime, mode), so that an unchanged file is not read
- * again. One file a context under ROOT/cache/stat, best effort: losing it costs time only.
+ * What is known of a context's files (`fileText`) by (device, inode, size, mtime, ctime, mode), so that an unchanged
+ * file is not read again. One file a context under ROOT/cache/stat, best effort: losing it costs time only.
  */
 export class StatCache {
   readonly #path: string;
-  readonly #scanned: number;
   #old: Map<ByteString, [stamp: string, text: string]> | undefined;
   readonly #new: Map<ByteString, [stamp: string, text: string]> = new Map();
   #changed = false;
 
-  /** `scanned`: when reading the context began, in ms since the epoch. */
-  constructor(store: Store, key: string, scanned: number) {
-    this.#path = join(store.root, 'cache', 'stat', `${key}.json`);
-    this.#scanned = scanned;
+  constructor(store: Store, key: string) {
+    this.#path = join(store.root, 'cache', 'stat', key);
   }
 
   get(node: ContextNode): string | undefined {
     this.#old ??= this.#load();
-    const [stamp, text] = this.#old.get(node.name) ?? [];
-    if (stamp === undefined || stamp !== node.stamp) return undefined;
-    this.#new.set(node.name, [stamp, text!]);
-    return text;
+    const [stamp, text] = this.#new.get(node.name) ?? this.#old.get(node.name) ?? [];
+    return stamp === node.stamp ? text : undefined;
   }
 
-  set(node: ContextNode, text: string): void {
+  /** `scanned`: when reading the context began, in ms since the epoch. */
+  set(node: ContextNode, text: string, scanned: number): void {
     this.#changed = true;
-    if (isRacy(node, this.#scanned)) this.#new.delete(node.name);
+    if (isRacy(node, scanned)) this.#new.delete(node.name);
     else this.#new.set(node.name, [node.stamp, text]);
   }
 
   /** Keeps what was seen in this build, and what was not asked for of the builds before. */
   save(): void {
     if (!this.#changed) return;
-    const all = new Map([...(this.#old ?? this.#load()), ...this.#new]);
-    const body = JSON.stringify({ format: FORMAT, files: [...all].map(([name, value]) => [name, ...value]) });
-    writeQuietly(this.#path, body);
+    const fields = [FORMAT];
+    for (const [name, [stamp, text]] of new Map([...(this.#old ?? this.#load()), ...this.#new])) {
+      fields.push(name, stamp, text);
+    }
+    const body = Buffer.from(fields.join('\0'), 'latin1');
+    replaceQuietly(this.#path, Buffer.concat([Buffer.from(hash('sha256', body, 'hex')), body]));
     this.#changed = false;
   }
 
   #load(): Map<ByteString, [string, string]> {
+    const known = new Map<ByteString, [string, string]>();
     try {
-      const { format, files } = JSON.parse(readFileSync(this.#path, 'utf8')) as {
-        format: number;
-        files: [string, string, string][];
-      };
-      if (format === FORMAT) return new Map(files.map(([name, stamp, text]) => [name, [stamp, text]]));
+      const bytes = readFileSync(this.#path);
+      const body = bytes.subarray(64);
+      if (hash('sha256', body, 'hex') !== bytes.toString('latin1', 0, 64)) return known;
+      const fields = body.toString('latin1').split('\0');
+      if (fields[0] !== FORMAT) return known;
+      for (let i = 1; i + 2 < fields.length; i += 3) known.set(fields[i]!, [fields[i + 1]!, fields[i + 2]!]);
     } catch {
-      // Missing or damaged: everything is read again.
+      // Missing: everything is read again.
     }
-    return new Map();
+    return known;
   }
 }
 
@@ -95,18 +98,16 @@ export class InputMemo {
   }
 
   set(fingerprint: string, digest: string): void {
-    writeQuietly(this.#path, `${fingerprint}\n${digest}\n`);
+    replaceQuietly(this.#path, `${fingerprint}\n${digest}\n`);
   }
 }
 
-/** Replaces a file that may be lost: no sync, and no error where it cannot be written. */
-function writeQuietly(path: string, body: string): void {
-  const temporary = `${path}.${uniqueName()}`;
+/** Replaces a file that may be lost: no error where it cannot be written. */
+function replaceQuietly(path: string, body: string | Uint8Array): void {
   try {
-    mkdirSync(join(path, '..'), { recursive: true });
-    writeFileSync(temporary, body, { mode: 0o600 });
-    renameSync(temporary, path);
+    mkdirSync(dirname(path), { recursive: true });
+    replaceFile(path, body, { mode: 0o600, durable: false });
   } catch {
-    rmSync(temporary, { force: true });
+    // A full disk, say: the next build looks again.
   }
 }
