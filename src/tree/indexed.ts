@@ -21,13 +21,14 @@ export function indexTells({ lowerLinks, droppedXattrs }: LayerFacts): boolean {
 interface Layer {
   index: IndexReader;
   implied: ReadonlySet<ByteString>;
+  /** The names of its directories that were looked into, by inode number. */
+  names: Map<number, ReadonlyMap<ByteString, number>>;
 }
 
 /** A directory of one layer. */
 interface Part {
   layer: Layer;
   nid: number;
-  names: Map<ByteString, number> | undefined;
 }
 
 interface Merged {
@@ -48,7 +49,7 @@ export class IndexedTree {
 
   /** One more layer on top. */
   push({ index, facts }: IndexedLayer): void {
-    this.#layers.unshift({ layer: { index, implied: new Set(facts.impliedDirs) }, facts });
+    this.#layers.unshift({ layer: { index, implied: new Set(facts.impliedDirs), names: new Map() }, facts });
     this.#directories.clear();
   }
 
@@ -78,7 +79,7 @@ export class IndexedTree {
     const described = this.#layers.find(({ facts }) => !facts.rootImplied)?.layer.index;
     return {
       entry: described === undefined ? impliedDirectory(-1) : entryOf(described.inode(described.index.root)),
-      parts: shown.map(({ layer }) => ({ layer, nid: layer.index.index.root, names: undefined })),
+      parts: shown.map(({ layer }) => ({ layer, nid: layer.index.index.root })),
     };
   }
 }
@@ -96,7 +97,7 @@ function child(parent: Merged, path: ByteString, name: ByteString): Merged | und
       if (parts.length === 0) return isWhiteout(inode) ? undefined : { entry: entryOf(inode), parts };
       break;
     }
-    if (!opaque) parts.push({ layer, nid, names: undefined });
+    if (!opaque) parts.push({ layer, nid });
     // One that is only implied has the attributes of the one below, also where it hides what is in that.
     if (!layer.implied.has(path)) {
       entry ??= entryOf(inode);
@@ -108,9 +109,13 @@ function child(parent: Merged, path: ByteString, name: ByteString): Merged | und
   return parts.length === 0 ? undefined : { entry: entry ?? impliedDirectory(-1), parts };
 }
 
-function namesOf(part: Part): Map<ByteString, number> {
-  part.names ??= new Map(part.layer.index.list(part.nid).map(({ name, nid }) => [name, nid]));
-  return part.names;
+function namesOf({ layer: { index, names }, nid }: Part): ReadonlyMap<ByteString, number> {
+  let known = names.get(nid);
+  if (known === undefined) {
+    known = new Map(index.list(nid).map((entry) => [entry.name, entry.nid]));
+    names.set(nid, known);
+  }
+  return known;
 }
 
 function isWhiteout({ type, devmajor, devminor }: IndexEntry): boolean {

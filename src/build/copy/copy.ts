@@ -157,9 +157,8 @@ export async function executeCopy(
   if (!known) expectLayer(sources());
   const memo = origin.memo(memoKey(copy), () => [...sources().values()]);
   if (known) {
-    const remembered = memo.get();
-    const inputs = remembered ?? digest();
-    if (remembered === undefined) memo.set(inputs);
+    const inputs = memo.get() ?? digest();
+    memo.set(inputs);
     const hit = await context.cache.find(key, inputs);
     if (hit !== undefined) return { ...hit, cached: true };
     expectLayer(sources());

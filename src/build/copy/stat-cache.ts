@@ -98,7 +98,7 @@ export class InputMemo {
   }
 
   set(fingerprint: string, digest: string): void {
-    replaceQuietly(this.#path, `${fingerprint}\n${digest}\n`);
+    if (this.get(fingerprint) !== digest) replaceQuietly(this.#path, `${fingerprint}\n${digest}\n`);
   }
 }
 

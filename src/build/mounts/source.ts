@@ -51,11 +51,8 @@ export class MountSource {
   /** Digest over what is mounted: names, contents, modes, owners where they count; no times. Throws `COPY_SOURCE_NOT_FOUND`. */
   inputs(): string {
     if (this.key !== undefined) return '';
-    if (this.#inputs === undefined) {
-      const remembered = this.#memo.get();
-      this.#inputs = remembered ?? this.#digest(new Map());
-      if (remembered === undefined) this.#memo.set(this.#inputs);
-    }
+    this.#inputs ??= this.#memo.get() ?? this.#digest(new Map());
+    this.#memo.set(this.#inputs);
     return this.#withRoot(this.#inputs);
   }
 
