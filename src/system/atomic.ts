@@ -24,13 +24,19 @@ export function uniqueName(): string {
  * Puts `content` at `path` as a whole: a reader sees the old file or the new one, and after a crash it is one of the
  * two. Durable when it returns (file and directory are synced), unless `durable` is false. On an error nothing is left behind.
  */
-export function replaceFile(path: string, content: string | Uint8Array, options: ReplaceOptions = {}): void {
+export function replaceFile(
+  path: string,
+  content: string | Uint8Array | Iterable<Uint8Array>,
+  options: ReplaceOptions = {},
+): void {
   const temporary = options.temporary ?? join(dirname(path), `.${basename(path).slice(0, 200)}.${uniqueName()}`);
   const { durable = true } = options;
   const fd = openSync(temporary, 'wx', options.mode ?? 0o644);
   try {
     try {
-      writeAll(fd, typeof content === 'string' ? Buffer.from(content) : content);
+      if (typeof content === 'string') writeAll(fd, Buffer.from(content));
+      else if (content instanceof Uint8Array) writeAll(fd, content);
+      else for (const piece of content) writeAll(fd, piece);
       if (durable) fsyncSync(fd);
     } finally {
       closeSync(fd);

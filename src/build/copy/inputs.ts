@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import { type ByteString, compareByteStrings } from '../../core/bytes.ts';
 import { ContextNode } from '../context/context.ts';
 import type { SourceNode } from '../context/source.ts';
@@ -7,6 +7,9 @@ import { isRacy, type StatCache } from './stat-cache.ts';
 
 /** Per file: sha256 of its bytes in hex, and its xattrs. */
 export type FileTexts = Map<SourceNode, string>;
+
+/** Characters to hash at once. */
+const PIECE = 1 << 16;
 
 export interface InputOptions {
   /** Owners count: they are copied. */
@@ -23,28 +26,47 @@ export function digestInputs(
   textOfFile: (node: SourceNode) => string,
   options: InputOptions,
 ): string {
-  // Names and targets hold no NUL, so nothing can shift between fields.
-  const fields: string[] = [];
+  const fields = new FieldHash();
   const links = new Map<unknown, number>();
   const add = (path: ByteString, node: SourceNode): void => {
     const owner = options.owners ? ` ${node.uid}:${node.gid}` : '';
-    fields.push(
-      path,
-      `${node.type} ${node.mode.toString(8)}${owner}`,
-      describe(node, textOfFile),
-      linkNumber(links, node),
-    );
+    fields.add(path);
+    fields.add(`${node.type} ${node.mode.toString(8)}${owner}`);
+    fields.add(describe(node, textOfFile));
+    fields.add(linkNumber(links, node));
   };
   for (const operand of sources) {
-    fields.push('operand', String(operand.length));
+    fields.add(`operand\0${operand.length}`);
     for (const { name, node, below } of operand) {
       // Of a directory only the contents are copied.
-      if (node.type === 'directory') fields.push('contents', String(below.length));
+      if (node.type === 'directory') fields.add(`contents\0${below.length}`);
       else add(name, node);
       for (const file of below) add(file.path, file.node);
     }
   }
-  return hash('sha256', Buffer.from(fields.join('\0'), 'latin1'), 'hex');
+  return fields.digest();
+}
+
+/**
+ * Fields with NULs between them, hashed as they come: there may be millions. Names and targets hold no NUL, so nothing
+ * can shift between fields.
+ */
+class FieldHash {
+  readonly #hash: Hash = createHash('sha256');
+  #text = '';
+  #first = true;
+
+  add(field: ByteString): void {
+    this.#text += this.#first ? field : `\0${field}`;
+    this.#first = false;
+    if (this.#text.length < PIECE) return;
+    this.#hash.update(this.#text, 'latin1');
+    this.#text = '';
+  }
+
+  digest(): string {
+    return this.#hash.update(this.#text, 'latin1').digest('hex');
+  }
 }
 
 function describe(node: SourceNode, textOfFile: (node: SourceNode) => string): string {
@@ -78,26 +100,28 @@ function linkNumber(links: Map<unknown, number>, { identity }: SourceNode): stri
  * file is too young to tell, or not from a context.
  */
 export function fingerprintContext(sources: readonly (readonly Selected[])[], scanned: number): string | undefined {
-  const fields: string[] = [];
+  const fields = new FieldHash();
   const add = (path: ByteString, node: SourceNode): boolean => {
     if (!(node instanceof ContextNode)) return false;
     if (node.type === 'directory') {
       // Its times change with entries that may be ignored; those that are not are looked at one by one.
-      fields.push(path, `directory ${node.mode.toString(8)}${formatXattrs(node.xattrs())}`);
+      fields.add(path);
+      fields.add(`directory ${node.mode.toString(8)}${formatXattrs(node.xattrs())}`);
       return true;
     }
-    fields.push(path, node.stamp);
+    fields.add(path);
+    fields.add(node.stamp);
     return !isRacy(node, scanned);
   };
   for (const operand of sources) {
-    fields.push('operand', String(operand.length));
+    fields.add(`operand\0${operand.length}`);
     for (const { name, node, below } of operand) {
-      if (node.type === 'directory') fields.push('contents', String(below.length));
+      if (node.type === 'directory') fields.add(`contents\0${below.length}`);
       else if (!add(name, node)) return undefined;
       for (const file of below) if (!add(file.path, file.node)) return undefined;
     }
   }
-  return hash('sha256', Buffer.from(fields.join('\0'), 'latin1'), 'hex');
+  return fields.digest();
 }
 
 /**

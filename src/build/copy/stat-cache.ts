@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { mkdirSync, readFileSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { ByteString } from '../../core/bytes.ts';
@@ -11,8 +11,12 @@ import type { ContextNode } from '../context/context.ts';
  * (git's "racy" entries): such a file is read again. Generous: some file systems count seconds.
  */
 const RACY_MS = 2000;
-/** First field of the file. */
-const FORMAT = 'imago stat 2';
+/** What the file begins with. */
+const FORMAT = 'imago stat 2\0';
+/** Characters of the digest at its end. */
+const DIGEST = 64;
+/** Characters to write at once. */
+const PIECE = 1 << 20;
 
 /**
  * What is known of a context's files (`fileText`) by (device, inode, size, mtime, ctime, mode), so that an unchanged
@@ -44,23 +48,36 @@ export class StatCache {
   /** Keeps what was seen in this build, and what was not asked for of the builds before. */
   save(): void {
     if (!this.#changed) return;
-    const fields = [FORMAT];
-    for (const [name, [stamp, text]] of new Map([...(this.#old ?? this.#load()), ...this.#new])) {
-      fields.push(name, stamp, text);
-    }
-    const body = Buffer.from(fields.join('\0'), 'latin1');
-    replaceQuietly(this.#path, Buffer.concat([Buffer.from(hash('sha256', body, 'hex')), body]));
+    replaceQuietly(this.#path, this.#pieces());
     this.#changed = false;
+  }
+
+  /** Names, stamps and texts with NULs behind them; in the end a digest, since nothing waits for the disk. */
+  *#pieces(): Generator<Uint8Array> {
+    const digest = createHash('sha256');
+    let text = FORMAT;
+    const flush = (): Buffer => {
+      const piece = Buffer.from(text, 'latin1');
+      digest.update(piece);
+      text = '';
+      return piece;
+    };
+    for (const [name, [stamp, known]] of new Map([...(this.#old ?? this.#load()), ...this.#new])) {
+      text += `${name}\0${stamp}\0${known}\0`;
+      if (text.length >= PIECE) yield flush();
+    }
+    yield flush();
+    yield Buffer.from(digest.digest('hex'));
   }
 
   #load(): Map<ByteString, [string, string]> {
     const known = new Map<ByteString, [string, string]>();
     try {
       const bytes = readFileSync(this.#path);
-      const body = bytes.subarray(64);
-      if (hash('sha256', body, 'hex') !== bytes.toString('latin1', 0, 64)) return known;
+      const body = bytes.subarray(0, -DIGEST);
+      if (hash('sha256', body, 'hex') !== bytes.toString('latin1', body.length)) return known;
       const fields = body.toString('latin1').split('\0');
-      if (fields[0] !== FORMAT) return known;
+      if (`${fields[0]}\0` !== FORMAT) return known;
       for (let i = 1; i + 2 < fields.length; i += 3) known.set(fields[i]!, [fields[i + 1]!, fields[i + 2]!]);
     } catch {
       // Missing: everything is read again.
@@ -103,7 +120,7 @@ export class InputMemo {
 }
 
 /** Replaces a file that may be lost: no error where it cannot be written. */
-function replaceQuietly(path: string, body: string | Uint8Array): void {
+function replaceQuietly(path: string, body: string | Iterable<Uint8Array>): void {
   try {
     mkdirSync(dirname(path), { recursive: true });
     replaceFile(path, body, { mode: 0o600, durable: false });
