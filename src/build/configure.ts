@@ -19,7 +19,7 @@ import {
   type StageState,
   shellOf,
   withEnv,
-  withLabels,
+  withMembers,
 } from './state.ts';
 
 export interface ConfigureContext {
@@ -45,7 +45,7 @@ export function configure(
       return setEnv(state, instruction, context);
     case 'LABEL': {
       const pairs = instruction.pairs.map(({ key, value }) => [expand(key), expand(value)] as const);
-      return changeConfig(withLabels(state, pairs), {}, `LABEL ${joinPairs(pairs)}`);
+      return changeConfig(withMembers(state, 'Labels', pairs), {}, `LABEL ${joinPairs(pairs)}`);
     }
     case 'CMD':
     case 'ENTRYPOINT':
@@ -66,15 +66,14 @@ export function configure(
       const ports = instruction.values
         .flatMap((word) => expandWordsIn(state, word, context.expand))
         .flatMap(parsePorts);
-      const ExposedPorts = { ...runConfig(state).ExposedPorts };
-      for (const port of ports) ExposedPorts[port] = {};
-      return changeConfig(state, { ExposedPorts }, `EXPOSE [${ports.join(' ')}]`);
+      const members = ports.map((port) => [port, {}] as const);
+      return changeConfig(withMembers(state, 'ExposedPorts', members), {}, `EXPOSE [${ports.join(' ')}]`);
     }
     case 'VOLUME': {
       const volumes = instruction.values.map(expand);
       if (volumes.includes('')) throw new ImagoError('BAD_VOLUME', 'VOLUME specified can not be an empty string');
-      const Volumes = { ...runConfig(state).Volumes, ...Object.fromEntries(volumes.map((volume) => [volume, {}])) };
-      return changeConfig(state, { Volumes }, `VOLUME [${volumes.join(' ')}]`);
+      const members = volumes.map((volume) => [volume, {}] as const);
+      return changeConfig(withMembers(state, 'Volumes', members), {}, `VOLUME [${volumes.join(' ')}]`);
     }
     case 'SHELL':
       return changeConfig(state, { Shell: instruction.values }, `SHELL [${instruction.values.join(' ')}]`);

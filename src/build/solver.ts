@@ -35,7 +35,7 @@ import {
   historyEntry,
   runConfig,
   type StageState,
-  settleLabels,
+  settleConfig,
   startState,
 } from './state.ts';
 import { executeWorkdir } from './workdir.ts';
@@ -137,7 +137,7 @@ export class Solver implements Disposable {
       }
     }
     this.#stageFiles.set(stage, files);
-    return settleLabels(state);
+    return settleConfig(state);
   }
 
   /** What a scanner writes about the target, once that is built: a layer, null for none. */

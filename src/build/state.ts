@@ -3,6 +3,7 @@ import { ImagoError } from '../core/errors.ts';
 import { type ExpandOptions, expandWord, expandWords } from '../formats/dockerfile/expand.ts';
 import { editConfig, type ImageDraft } from '../image/draft.ts';
 import type { HistoryEntry, RunConfig } from '../oci/config.ts';
+import { Scope } from './scope.ts';
 
 /** What every line of history says that this builder wrote. */
 const COMMENT = 'imago';
@@ -13,7 +14,7 @@ const LONGEST_HISTORY = 2 ** 22;
 export interface StageState {
   readonly draft: ImageDraft;
   /** ENV and ARG in scope, the last word of each name: what expands, and what RUN finds in its environment. */
-  readonly env: ReadonlyMap<string, string>;
+  readonly env: Scope;
   /** Names that ARG declared, in order, for RUN's line of history. */
   readonly args: readonly string[];
   /** RFC 3339: when the newest layer was made, in this build or in the one that it is cached from. */
@@ -24,18 +25,22 @@ export interface StageState {
   readonly cmdSet: boolean;
   /** Its stage takes nothing from the cache. */
   readonly noCache?: boolean;
-  /** LABELs of this stage that are not in `draft` yet: `settleLabels`. */
-  readonly labels?: LabelList | undefined;
+  /** Of LABEL, EXPOSE and VOLUME in this stage, not in `draft` yet: `settleConfig`. */
+  readonly members?: MemberList | undefined;
   /** Characters of the history so far. */
   readonly told?: number;
   /** What the progress calls the step that its newest layer comes from. */
   readonly step?: number;
 }
 
+/** The parts of the config that are objects whose members add up. */
+type Collected = 'Labels' | 'ExposedPorts' | 'Volumes';
+
 /** The newest first. */
-interface LabelList {
-  readonly pairs: readonly (readonly [string, string])[];
-  readonly older: LabelList | undefined;
+interface MemberList {
+  readonly part: Collected;
+  readonly pairs: readonly (readonly [string, unknown])[];
+  readonly older: MemberList | undefined;
 }
 
 /** containerd's and runc's, for images that set none. */
@@ -48,7 +53,7 @@ export function startState(draft: ImageDraft, created: string): StageState {
   // As BuildKit: what a stage adds to PATH is added to something.
   const all = own.some((entry) => entry.startsWith('PATH=')) ? own : [...own, `PATH=${DEFAULT_PATH}`];
   const dated = { ...draft, config: { ...draft.config, created, config: { ...config, Env: all } } };
-  return { draft: dated, env: new Map(parseEnv(all)), args: [], created, cmdSet: false };
+  return { draft: dated, env: new Scope(parseEnv(all)), args: [], created, cmdSet: false };
 }
 
 export function runConfig(state: StageState): RunConfig {
@@ -90,25 +95,26 @@ export function expandWordsIn(state: StageState, text: string, options: ExpandOp
 }
 
 export function withEnv(state: StageState, pairs: Iterable<readonly [string, string]>): StageState {
-  const env = new Map(state.env);
-  for (const [name, value] of pairs) env.set(name, value);
-  return { ...state, env };
+  return { ...state, env: state.env.with(pairs) };
 }
 
-/** Does not copy all labels for each LABEL: there may be thousands. */
-export function withLabels(state: StageState, pairs: LabelList['pairs']): StageState {
-  return { ...state, labels: { pairs, older: state.labels } };
+/** Does not copy all of a part for each instruction: there may be thousands. */
+export function withMembers(state: StageState, part: Collected, pairs: MemberList['pairs']): StageState {
+  return { ...state, members: { part, pairs, older: state.members } };
 }
 
-/** Puts all LABELs into the config: at the end of a stage, as no instruction reads them. */
-export function settleLabels(state: StageState): StageState {
-  if (state.labels === undefined) return state;
-  const lists: LabelList['pairs'][] = [];
-  for (let list: LabelList | undefined = state.labels; list !== undefined; list = list.older) lists.push(list.pairs);
-  const own = runConfig(state);
-  const Labels = { ...own.Labels, ...Object.fromEntries(lists.reverse().flat()) };
+/** Puts all LABELs, ports and volumes into the config: at the end of a stage, as no instruction reads them. */
+export function settleConfig(state: StageState): StageState {
+  if (state.members === undefined) return state;
+  const lists: MemberList[] = [];
+  for (let list: MemberList | undefined = state.members; list !== undefined; list = list.older) lists.push(list);
+  const config = { ...runConfig(state) };
+  for (const part of new Set(lists.map((list) => list.part))) {
+    const pairs = lists.flatMap((list) => (list.part === part ? [list.pairs] : []));
+    Object.assign(config, { [part]: { ...config[part], ...Object.fromEntries(pairs.reverse().flat()) } });
+  }
   const { draft } = state;
-  return { ...state, labels: undefined, draft: { ...draft, config: { ...draft.config, config: { ...own, Labels } } } };
+  return { ...state, members: undefined, draft: { ...draft, config: { ...draft.config, config } } };
 }
 
 /** NAME=value of a list in the form of the image config. */

@@ -1,5 +1,6 @@
 import { type ConfigureContext, configure } from '../build/configure.ts';
-import { parseEnv, type StageState, settleLabels } from '../build/state.ts';
+import { Scope } from '../build/scope.ts';
+import { parseEnv, type StageState, settleConfig } from '../build/state.ts';
 import { ImagoError } from '../core/errors.ts';
 import { parseTrigger } from '../formats/dockerfile/parse.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
@@ -19,7 +20,7 @@ const CONTEXT: ConfigureContext = { expand: {}, buildArgs: new Map(), globalArgs
 export function applyChanges(draft: ImageDraft, changes: readonly string[]): ImageDraft {
   let state: StageState = {
     draft,
-    env: new Map(parseEnv(draft.config.config?.Env ?? [])),
+    env: new Scope(parseEnv(draft.config.config?.Env ?? [])),
     args: [],
     created: '',
     cmdSet: false,
@@ -33,7 +34,7 @@ export function applyChanges(draft: ImageDraft, changes: readonly string[]): Ima
       throw new ImagoError('BAD_CHANGE', `invalid change ${JSON.stringify(text)}: ${problem}`, { cause: error });
     }
   }
-  return { ...draft, config: { ...draft.config, config: settleLabels(state).draft.config.config } };
+  return { ...draft, config: { ...draft.config, config: settleConfig(state).draft.config.config } };
 }
 
 function applyChange(state: StageState, text: string): StageState {
