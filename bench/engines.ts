@@ -7,6 +7,8 @@ import { run, type Sample } from './measure.ts';
 
 export interface Engine {
   name: string;
+  /** Of Imago: its store. */
+  root?: string;
   load(input: BenchInput): Promise<Sample>;
   /** From a registry on loopback, without TLS. */
   pull(reference: string): Promise<Sample>;

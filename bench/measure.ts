@@ -58,9 +58,12 @@ export interface Contestant {
   measure: () => Promise<number | undefined>;
 }
 
-/** Interleaved rounds: every contestant once a round, in turn. Returns the median seconds by name. */
-export async function compete(contestants: Contestant[], rounds: number): Promise<Map<string, number>> {
-  const times = new Map<string, number[]>(contestants.map((c) => [c.name, []]));
+/** Seconds of each round, in order, by name. */
+export type Times = Map<string, number[]>;
+
+/** Interleaved rounds: every contestant once a round, in turn. */
+export async function compete(contestants: Contestant[], rounds: number): Promise<Times> {
+  const times: Times = new Map(contestants.map((c) => [c.name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const contestant of contestants) {
       await contestant.before?.();
@@ -69,5 +72,11 @@ export async function compete(contestants: Contestant[], rounds: number): Promis
       times.get(contestant.name)!.push(own ?? Number(process.hrtime.bigint() - start) / 1e9);
     }
   }
-  return new Map([...times].map(([name, list]) => [name, median(list)]));
+  return times;
+}
+
+/** The first one's time over that of the fastest of the others, round by round; empty where it is alone. */
+export function ratios([own, ...others]: number[][]): number[] {
+  if (own === undefined || others.length === 0) return [];
+  return own.map((seconds, round) => seconds / Math.min(...others.map((rounds) => rounds[round]!)));
 }

@@ -10,7 +10,7 @@ import { parseReference } from '../src/oci/reference.ts';
 import { openRepository } from '../src/registry/client/repository.ts';
 import type { Engine } from './engines.ts';
 import type { BenchInput } from './input.ts';
-import { compete, run, type Sample } from './measure.ts';
+import { compete, median, run, type Sample, type Times } from './measure.ts';
 import { startDockerRegistry } from './registries.ts';
 
 export interface PullBench {
@@ -19,7 +19,7 @@ export interface PullBench {
   rounds: number;
   /** A directory for what lives as long as the bench. */
   work: string;
-  report(figure: string, times: Map<string, number>, goal: string, extra?: string): void;
+  report(figure: string, times: Times, goal: string, extra?: string): void;
 }
 
 export async function benchPull({ input, engines, rounds, work, report }: PullBench): Promise<void> {
@@ -41,9 +41,9 @@ export async function benchPull({ input, engines, rounds, work, report }: PullBe
   }));
   const floor = { name: 'floor', measure: async () => (await runFloor(work, input.layout)).seconds };
   const times = await compete([...contestants, floor], rounds);
-  const bare = times.get('floor')!;
+  const bare = median(times.get('floor')!);
   times.delete('floor');
-  const ratio = (times.get('imago')! / bare).toFixed(2);
+  const ratio = (median(times.get('imago')!) / bare).toFixed(2);
   const note = `${ratio}× a bare inflate + hash + write in two workers (${bare.toFixed(2)} s; goal ≤ 1.4×); peak memory ${peak.toFixed(0)} MB (goal ≤ 300)`;
   report('pull to runnable, from docker-registry', times, '≤ 0.25× peers', note);
   await benchShared(registry.host, second, { engines, report });
@@ -55,11 +55,11 @@ async function benchShared(
   layerSize: number,
   { engines, report }: Pick<PullBench, 'engines' | 'report'>,
 ): Promise<void> {
-  const times = new Map<string, number>();
+  const times: Times = new Map();
   const bytes: string[] = [];
   for (const engine of engines) {
     await using proxy = await CountingProxy.start(host);
-    times.set(engine.name, (await engine.pull(`${proxy.host}/second:latest`)).seconds);
+    times.set(engine.name, [(await engine.pull(`${proxy.host}/second:latest`)).seconds]);
     bytes.push(`${engine.name} ${(proxy.received / 1e6).toFixed(2)} MB`);
   }
   const note = `received ${bytes.join(', ')}; the third layer is ${(layerSize / 1e6).toFixed(2)} MB`;

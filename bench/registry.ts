@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openRepository } from '../src/registry/client/repository.ts';
-import { compete, run } from './measure.ts';
+import { compete, run, type Times } from './measure.ts';
 import { type RunningRegistry, startDockerRegistry, startImagoRegistry } from './registries.ts';
 
 export interface RegistryBench {
@@ -12,7 +12,7 @@ export interface RegistryBench {
   rounds: number;
   /** A directory for what lives as long as the bench. */
   work: string;
-  report(figure: string, times: Map<string, number>, goal: string, extra?: string): void;
+  report(figure: string, times: Times, goal: string, extra?: string): void;
 }
 
 interface Blob {
