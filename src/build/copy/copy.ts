@@ -195,7 +195,6 @@ export function copyInputs(copy: PreparedCopy, origin: CopyOrigin): string {
   const memo = origin.memo(memoKey(copy), sources);
   const inputs = memo.get() ?? digestInputs(sources(), origin.reader(new Map()), { owners: origin.ownersCount });
   memo.set(inputs);
-  origin.save();
   return inputs;
 }
 
