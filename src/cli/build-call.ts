@@ -47,7 +47,9 @@ function badCall(text: string, field: string): ImagoError {
 /** Does what `--call` says. Returns the exit status: 1 where a check found something, as docker's. */
 export async function runCall(call: Call, context: CommandContext, build: BuildOptions): Promise<number> {
   const { stdout, stderr, signal } = context;
-  const run = await checkBuild(context.openStore(), { ...build, signal });
+  // A list of targets says nothing of what is in their bases.
+  const pull = call.name === 'targets' ? 'never' : build.pull;
+  const run = await checkBuild(context.openStore(), { ...build, pull, signal });
   if (call.name === 'check') return printCheck(call, run, stdout, stderr);
   if (run.error !== undefined) {
     printExcerpt(stderr, run.error, () => run.source);
@@ -67,7 +69,9 @@ function printCheck({ json, ignoreStatus }: Call, run: CheckRun, stdout: Output,
   }
   if (unknown.length > 0) {
     const names = unknown.map((name) => escapeControls(name)).join(', ');
-    stderr.write(`Variables are not checked on top of ${names}: not in the store ('imago pull' fetches it)\n`);
+    stderr.write(
+      `Variables are not checked on top of ${names}: neither in the store nor to be had from its registry\n`,
+    );
   }
   if (warnings.length > 0) {
     const count = warnings.length === 1 ? '1 warning has' : `${warnings.length} warnings have`;

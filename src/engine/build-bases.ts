@@ -3,6 +3,7 @@ import type { BuildProgress, StepProgress } from '../build/events.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
 import { type Image, readImage } from '../image/image.ts';
 import { resolveImage } from '../image/resolve.ts';
+import type { ImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Lease } from '../store/lease.ts';
@@ -15,9 +16,14 @@ export interface BaseImagesOptions {
   /** Holds the images until the build is done. */
   lease: Lease;
   policy: PullPolicy;
+  /** Nothing is built: of an image that is not in the store its config is enough. */
+  configsOnly?: boolean;
   progress: BuildProgress;
   signal?: AbortSignal;
 }
+
+/** Milliseconds: the checks go without what does not come soon. */
+const IMPATIENT = { connectMs: 5000, stallMs: 5000, tries: 2, maxRetryAfterMs: 2000 };
 
 /** The images that a build starts from and copies from: out of the store, or fetched, each once. */
 export class BaseImages {
@@ -29,6 +35,7 @@ export class BaseImages {
   readonly #fetched: Map<string, Promise<void>> = new Map();
   /** What a layout's image is in the store. */
   readonly #layouts: Map<string, Descriptor> = new Map();
+  readonly #configs: Map<string, ImageConfig> = new Map();
 
   constructor(options: BaseImagesOptions) {
     this.#options = options;
@@ -45,7 +52,7 @@ export class BaseImages {
       return [];
     }
     try {
-      return this.#find(reference, platform).config.config?.OnBuild ?? [];
+      return this.#config(reference, platform).config?.OnBuild ?? [];
     } catch (error) {
       // Told about by the step that needs it.
       if (!(error instanceof ImagoError)) throw error;
@@ -58,7 +65,7 @@ export class BaseImages {
   async fetchWanted(): Promise<boolean> {
     const wanted = [...this.#wanted].filter(([, { reference }]) => this.#mayFetch(reference));
     this.#wanted.clear();
-    for (const [key, { reference, platform }] of wanted) {
+    const fetch = async ([key, { reference, platform }]: (typeof wanted)[number]): Promise<void> => {
       this.#tried.add(key);
       try {
         await this.#fetch(reference, platform);
@@ -66,7 +73,9 @@ export class BaseImages {
         // Told by the step that needs it, with its place in the Dockerfile.
         if (!(error instanceof ImagoError) || this.#options.signal?.aborted) throw error;
       }
-    }
+    };
+    if (this.#options.configsOnly === true) await Promise.all(wanted.map(fetch));
+    else for (const one of wanted) await fetch(one);
     return wanted.length > 0;
   }
 
@@ -89,14 +98,20 @@ export class BaseImages {
     return this.#find(reference, platform);
   }
 
-  /** Undefined where it is not here (yet). */
-  peek(reference: string, platform: Platform): Image | undefined {
+  /** The config of an image; undefined where it is not here (yet): `fetchWanted` then brings it, if it may. */
+  peekConfig(reference: string, platform: Platform): ImageConfig | undefined {
     try {
-      return this.#find(reference, platform);
+      return this.#config(reference, platform);
     } catch (error) {
-      if (error instanceof ImagoError) return undefined;
-      throw error;
+      if (!(error instanceof ImagoError)) throw error;
+      const key = keyOf(reference, platform);
+      if (mayFetch(error) && !this.#tried.has(key)) this.#wanted.set(key, { reference, platform });
+      return undefined;
     }
+  }
+
+  #config(reference: string, platform: Platform): ImageConfig {
+    return this.#configs.get(keyOf(reference, platform)) ?? this.#find(reference, platform).config;
   }
 
   #find(reference: string, platform: Platform): Image {
@@ -114,7 +129,9 @@ export class BaseImages {
     const key = keyOf(reference, platform);
     let fetched = this.#fetched.get(key);
     if (fetched === undefined) {
-      fetched = isLayout(reference) ? this.#load(reference, platform) : this.#pull(reference, platform);
+      const { configsOnly = false } = this.#options;
+      if (isLayout(reference)) fetched = this.#load(reference, platform);
+      else fetched = configsOnly ? this.#resolveConfig(reference, platform) : this.#pull(reference, platform);
       this.#fetched.set(key, fetched);
     }
     return fetched;
@@ -128,6 +145,17 @@ export class BaseImages {
       const loaded = await loadLayoutImage(store, lease, parseLayoutReference(reference), { platform, signal });
       step.note(`resolved ${reference} to ${loaded.digest}`);
       this.#layouts.set(keyOf(reference, platform), loaded);
+      return { value: undefined };
+    });
+  }
+
+  /** As BuildKit names it. A registry that does not answer is not waited for as a pull waits. */
+  #resolveConfig(reference: string, platform: Platform): Promise<void> {
+    const { progress, signal } = this.#options;
+    return progress.step(`[internal] load metadata for ${reference}`, async () => {
+      const { findRemoteConfig } = await import('../transfer/remote-inspect.ts');
+      const config = await findRemoteConfig(reference, { platform, signal, timing: IMPATIENT });
+      this.#configs.set(keyOf(reference, platform), config);
       return { value: undefined };
     });
   }

@@ -10,8 +10,8 @@ import { ImagoError } from '../core/errors.ts';
 import { DockerfileError, nearestWord } from '../formats/dockerfile/errors.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
-import type { Image } from '../image/image.ts';
 import { defaultPlatform } from '../image/image.ts';
+import type { ImageConfig } from '../oci/config.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import type { BuildOptions } from './build.ts';
@@ -34,12 +34,13 @@ interface CheckInput {
   host: Platform;
   ignorePatterns: readonly string[];
   contexts: NamedContexts;
-  find(reference: string, platform: Platform): Image | undefined;
+  find(reference: string, platform: Platform): ImageConfig | undefined;
 }
 
 /**
- * Checks a build's Dockerfile without building: every stage, or what the target needs. Base images are looked at where
- * they are in the store; with `pull: 'always'` they are fetched. An error of the Dockerfile is part of the result.
+ * Checks a build's Dockerfile without building: every stage, or what the target needs. Of base images that are not in
+ * the store the config is asked for, with `pull: 'always'` of all; one that cannot be had is done without. An error of
+ * the Dockerfile is part of the result.
  */
 export async function checkBuild(store: Store, options: BuildOptions): Promise<CheckRun> {
   const progress = new BuildProgress(options.onEvent);
@@ -53,8 +54,8 @@ export async function checkBuild(store: Store, options: BuildOptions): Promise<C
   const { dockerfile: source, ignorePatterns } = await opened.open(options);
   options.onDockerfile?.(source);
   using lease = store.lease('build');
-  const policy = options.pull === 'always' ? 'always' : 'never';
-  const bases = new BaseImages({ store, lease, policy, progress, signal });
+  const { pull: policy = 'missing' } = options;
+  const bases = new BaseImages({ store, lease, policy, configsOnly: true, progress, signal });
   const triggersOf = (reference: string, wanted: Platform): readonly string[] => bases.triggersOf(reference, wanted);
   const plan = (file: Dockerfile): unknown =>
     planBuild(file, { buildArgs, target, host, platform, triggersOf, contexts });
@@ -68,9 +69,11 @@ export async function checkBuild(store: Store, options: BuildOptions): Promise<C
     if (!(caught instanceof DockerfileError)) throw caught;
     error = caught;
   }
-  const find = (reference: string, wanted: Platform): Image | undefined => bases.peek(reference, wanted);
+  const find = (reference: string, wanted: Platform): ImageConfig | undefined => bases.peekConfig(reference, wanted);
   const input = { buildArgs, target, platform, host, ignorePatterns, contexts, find };
-  const result = runChecks(source.text, input, true);
+  let result = runChecks(source.text, input, true);
+  // Stages that the plan has no need of have bases, too.
+  while (await bases.fetchWanted()) result = runChecks(source.text, input, true);
   return { ...result, error: result.error ?? error ?? violations(result), source, targets: listTargets(source.text) };
 }
 
@@ -89,9 +92,9 @@ function runChecks(text: string, input: CheckInput, all: boolean): CheckResult {
   const baseOf = (name: string, wanted: Platform): CheckedBase | undefined => {
     const named = contexts.find(name, wanted);
     if (named !== undefined && named.kind !== 'image') return { env: [], shell: false, onbuild: [] };
-    const image = find(named?.reference ?? name, wanted);
-    if (image === undefined) return undefined;
-    const { config = {}, os, architecture, variant } = image.config;
+    const found = find(named?.reference ?? name, wanted);
+    if (found === undefined) return undefined;
+    const { config = {}, os, architecture, variant } = found;
     return {
       env: config?.Env ?? [],
       shell: (config?.Shell?.length ?? 0) > 0,

@@ -65,7 +65,13 @@ export async function receive(input: ContextInput, path: string, options: Receiv
   note(`transferring: ${formatSize(size)}`);
   const tar = isTarHeader(start);
   if (compressed && !tar) throw notATar();
-  return { kind: tar ? 'tar' : 'text', path, size, digest: `sha256:${hasher.digest('hex')}`, ...(modified && { modified }) };
+  return {
+    kind: tar ? 'tar' : 'text',
+    path,
+    size,
+    digest: `sha256:${hasher.digest('hex')}`,
+    ...(modified && { modified }),
+  };
 }
 
 async function* hashed(source: AsyncIterable<Uint8Array>, hasher: Hash): AsyncGenerator<Uint8Array> {

@@ -19,8 +19,9 @@ import type { Annotation, AttestOptions, BuildOutput } from '../exporter/output-
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { ImageDraft } from '../image/draft.ts';
-import { defaultPlatform, type Image } from '../image/image.ts';
+import { defaultPlatform } from '../image/image.ts';
 import { parseTag } from '../image/tag-by-name.ts';
+import type { ImageConfig } from '../oci/config.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
@@ -147,7 +148,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   // A base's triggers may need further bases.
   while (await bases.fetchWanted()) plans = planAll();
   warnOfContexts(named, progress);
-  const find = (reference: string, wanted: Platform): Image | undefined => bases.peek(reference, wanted);
+  const find = (reference: string, wanted: Platform): ImageConfig | undefined => bases.peekConfig(reference, wanted);
   const checked = { ...target, buildArgs, ignorePatterns, contexts: named };
   if (definition === undefined) warnOfChecks(dockerfile.text, { ...checked, find }, progress);
   const { cacheFrom: from, noCache = false } = options;

@@ -1,5 +1,6 @@
 import { defaultPlatform } from '../image/image.ts';
 import { type ConfigInspection, describeConfig } from '../image/inspect.ts';
+import type { ImageConfig } from '../oci/config.ts';
 import { bareDescriptor, type Descriptor } from '../oci/descriptor.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
@@ -66,11 +67,23 @@ export async function readRemoteConfig(name: string, options: InspectRemoteOptio
   return (await find(parseReference(name), options)).documents[0]!.bytes;
 }
 
-async function find(reference: Reference, options: InspectRemoteOptions): Promise<RemoteImage> {
+/** The config of an image as a build stands on it: of an index the platform's, otherwise the one there is. */
+export async function findRemoteConfig(
+  name: string,
+  options: InspectRemoteOptions & { platform: Platform },
+): Promise<ImageConfig> {
+  return (await find(parseReference(name), options, false)).config;
+}
+
+async function find(
+  reference: Reference,
+  options: InspectRemoteOptions,
+  strict = options.platform !== undefined,
+): Promise<RemoteImage> {
   await using repository = openRepository(reference, options);
   return await findImage(repository, reference.digest ?? reference.tag!, {
     platform: options.platform ?? defaultPlatform(),
-    strict: options.platform !== undefined,
+    strict,
     name: familiarReference(reference),
     signal: options.signal,
   });

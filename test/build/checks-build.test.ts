@@ -6,6 +6,7 @@ import { printChecks } from '../../src/cli/build-checks.ts';
 import { printSource } from '../../src/cli/build-error.ts';
 import type { CommandContext } from '../../src/cli/command.ts';
 import { checkBuild } from '../../src/engine/build-checks.ts';
+import { FakeRegistry } from '../registry/fake-registry.ts';
 import { BuildLab } from './lab.ts';
 
 const lab = new BuildLab();
@@ -25,7 +26,8 @@ async function call(words: string, dockerfile: string): Promise<{ status: number
   const stdout = new Output();
   const stderr = new Output();
   const context = { stdout, stderr, signal: new AbortController().signal, openStore: () => lab.store };
-  const build = { context: lab.context, file: { name: 'Dockerfile', text: dockerfile } };
+  // Names here lead to no registry.
+  const build = { context: lab.context, file: { name: 'Dockerfile', text: dockerfile }, pull: 'never' as const };
   const status = await runCall(parseCall(words)!, context as unknown as CommandContext, build).catch(() => 1);
   return { status, out: stdout.text, err: stderr.text };
 }
@@ -147,7 +149,57 @@ Dockerfile:6
   it('says which bases it does not know', async () => {
     const { status, out, err } = await call('check', 'FROM not-here\nUSER $X\n');
     assert.deepEqual([status, out], [0, 'Check complete, no warnings found.\n']);
-    assert.match(err, /^Variables are not checked on top of not-here: not in the store/);
+    assert.match(err, /^Variables are not checked on top of not-here: neither in the store nor/);
+  });
+
+  it('asks the registry for the configs of bases that are not here, and for no layer', async () => {
+    await using registry = await FakeRegistry.start();
+    const layer = registry.putBlob('team/base', Buffer.alloc(100_000, 'x'));
+    const config = {
+      ...{ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [layer] } },
+      config: { Env: ['KNOWN=1'], OnBuild: ['USER $TRIGGERED'] },
+    };
+    const bytes = Buffer.from(JSON.stringify(config));
+    const described = (mediaType: string, digest: string, size: number): object => ({ mediaType, digest, size });
+    registry.putManifest('team/base', '1', {
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: described('application/vnd.oci.image.config.v1+json', registry.putBlob('team/base', bytes), bytes.length),
+      layers: [described('application/vnd.oci.image.layer.v1.tar', layer, 100_000)],
+    });
+    const base = `${registry.host}/team/base:1`;
+    const before = lab.store.listRefs();
+    const found = async (file: string, pull?: 'always'): Promise<string[]> => {
+      const { warnings, error, unknown } = await checkBuild(lab.store, {
+        file: { name: 'Dockerfile', text: file },
+        pull,
+      });
+      assert.deepEqual([error, unknown], [undefined, []]);
+      return warnings.map(({ rule, message }) => `${rule}: ${message}`);
+    };
+    // In a stage that the target has no need of, too.
+    const file = `FROM ${base} AS other\nUSER $KNOWN$UNKNOWN\nFROM --platform=linux/arm64 ${base}\nUSER $KNOWN\n`;
+    const expected = [
+      "UndefinedVar: Usage of undefined variable '$TRIGGERED'",
+      "UndefinedVar: Usage of undefined variable '$UNKNOWN'",
+      'FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value "linux/arm64"',
+      `InvalidBaseImagePlatform: Base image ${base} was pulled with platform "linux/amd64", expected "linux/arm64" for current build`,
+    ];
+    const told = await found(file);
+    for (const text of expected)
+      assert.ok(
+        told.some((line) => line.startsWith(text)),
+        `${text}\n${told.join('\n')}`,
+      );
+    assert.equal(registry.count('GET', new RegExp(layer)), 0);
+    assert.equal(registry.count('GET', /manifests/), 2, 'once a platform');
+    assert.deepEqual(lab.store.listRefs(), before);
+    await found(file, 'always');
+    assert.equal(registry.count('GET', /manifests/), 4);
+    // A registry that does not answer is done without.
+    registry.fault({ path: /manifests/ }, { status: 500 }, 100);
+    const { unknown, error } = await checkBuild(lab.store, { file: { name: 'Dockerfile', text: file } });
+    assert.deepEqual([unknown, error], [[base], undefined]);
   });
 
   it('finds the errors of a plan, behind the warnings', async () => {
