@@ -130,9 +130,10 @@ export class BuildCaches implements Disposable {
     const { store, progress, signal } = this.#options;
     const { titleOf } = await import('./cache-places.ts');
     const { exportCache } = await import('./cache-export.ts');
+    const { pushWhole } = await import('../transfer/push-whole.ts');
     await progress.step(`exporting cache to ${titleOf(place)}`, async (step) => {
       const work = (sink: CacheSink): Promise<ExportedCache | undefined> =>
-        exportCache(store, sink, this.#cache.used, result, target, signal);
+        pushWhole(() => exportCache(store, sink, this.#cache.used, result, target, signal));
       const exported = await this.#withSink(place, target, work);
       if (exported === undefined) {
         step.note('nothing to export: no step made a layer');

@@ -14,6 +14,7 @@ import { pushImage } from '../transfer/push-image.ts';
 import { pushIndex } from '../transfer/push-index.ts';
 import { type PushContext, pushLayer } from '../transfer/push-layer.ts';
 import { Registries } from '../transfer/push-registries.ts';
+import { pushWhole } from '../transfer/push-whole.ts';
 import type { BuildOutput } from './output-options.ts';
 
 export interface PushOutput {
@@ -74,9 +75,11 @@ export async function pushOutput(
   for (const repository of new Map(names.map((name) => [repositoryName(name), name])).values()) {
     await using target = registries.openTarget(repository);
     const context = contextOf(request, registries, target);
-    const pushed = isIndexType(descriptor.mediaType)
-      ? await pushIndex(context, descriptor, undefined)
-      : await pushImage(context, readImage(store, descriptor), undefined);
+    const pushed = await pushWhole(() =>
+      isIndexType(descriptor.mediaType)
+        ? pushIndex(context, descriptor, undefined)
+        : pushImage(context, readImage(store, descriptor), undefined),
+    );
     checkSame(descriptor.digest, pushed?.descriptor.digest);
     note(`pushed ${repositoryName(repository)}@${descriptor.digest}`);
   }

@@ -14,6 +14,7 @@ import type { ClientOptions } from '../registry/client/types.ts';
 import { CREATED, checkCollisions, splitTitle, TAR_DIGEST, TITLE, UNPACK } from './artifact-names.ts';
 import { measurePacked, packDirectory } from './artifact-pack.ts';
 import { Registries } from './push-registries.ts';
+import { pushWhole } from './push-whole.ts';
 
 export interface ArtifactFile {
   path: string;
@@ -95,12 +96,6 @@ export async function pushArtifact(
   const subject = options.subject === undefined ? undefined : await findSubject(repository, target, options.subject);
   const pieces: Piece[] = [];
   for (const [i, file] of files.entries()) pieces.push(await preparePiece(file, titles[i]!, options.signal));
-  const seen = new Set<Digest>();
-  for (const piece of pieces) {
-    if (!seen.has(piece.descriptor.digest)) await pushPiece(repository, piece, options);
-    seen.add(piece.descriptor.digest);
-  }
-  await pushEmpty(repository, options.signal);
   const manifest: ImageManifest = {
     schemaVersion: 2,
     mediaType: MEDIA_TYPES.manifest,
@@ -113,7 +108,15 @@ export async function pushArtifact(
   };
   const bytes = encodeJson(manifest);
   const digest: Digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-  await repository.putManifest(target.tag ?? digest, bytes, MEDIA_TYPES.manifest);
+  await pushWhole(async () => {
+    const seen = new Set<Digest>();
+    for (const piece of pieces) {
+      if (!seen.has(piece.descriptor.digest)) await pushPiece(repository, piece, options);
+      seen.add(piece.descriptor.digest);
+    }
+    await pushEmpty(repository, options.signal);
+    await repository.putManifest(target.tag ?? digest, bytes, MEDIA_TYPES.manifest);
+  });
   return {
     reference: formatReference(target.tag === undefined ? { ...target, digest } : target),
     descriptor: { mediaType: MEDIA_TYPES.manifest, digest, size: bytes.length },

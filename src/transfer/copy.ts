@@ -11,6 +11,7 @@ import type { ClientOptions } from '../registry/client/types.ts';
 import type { Store } from '../store/store.ts';
 import { type CopyDocument, type CopySource, type CopyTarget, parsePlace } from './copy-ends.ts';
 import { openSource, openTarget } from './copy-open.ts';
+import { pushWhole } from './push-whole.ts';
 
 export interface CopyOptions {
   /** All that an index names, and the index itself; else the image of one platform. */
@@ -74,9 +75,12 @@ class Copy {
   async run(): Promise<Descriptor> {
     const top = await this.#choose(await this.#source.readTop());
     this.#target.check?.(top);
-    await this.#copyBelow(top, 0);
-    this.#options.signal?.throwIfAborted();
-    await this.#target.finish(top);
+    await pushWhole(async () => {
+      this.#done.clear();
+      await this.#copyBelow(top, 0);
+      this.#options.signal?.throwIfAborted();
+      await this.#target.finish(top);
+    });
     return { mediaType: top.mediaType, digest: top.digest, size: top.bytes.length };
   }
 

@@ -13,6 +13,7 @@ import { type PushedManifest, pushBlob, pushImage } from './push-image.ts';
 import { pushIndex } from './push-index.ts';
 import type { PushContext } from './push-layer.ts';
 import { Registries } from './push-registries.ts';
+import { pushWhole } from './push-whole.ts';
 import { copyManifest } from './remote-copy.ts';
 
 export interface PushListOptions extends ClientOptions {
@@ -49,21 +50,24 @@ export async function pushList(store: Store, name: string, options: PushListOpti
   using registries = new Registries(client);
   await using target = registries.openTarget(reference);
   const context: PushContext = { store, registries, target, signal: client.signal };
-  const manifests: Descriptor[] = [];
   const sources = new Map(list.sources);
-  for (const child of index.manifests) {
-    const source = sources.get(child.digest);
-    const pushed = await pushChild(context, child, source);
-    if (pushed !== undefined) {
-      store.putBlob(lease, pushed.bytes);
-      sources.delete(child.digest);
-      if (source !== undefined) sources.set(pushed.descriptor.digest, source);
+  const { manifests, bytes } = await pushWhole(async () => {
+    const manifests: Descriptor[] = [];
+    for (const child of index.manifests) {
+      const source = list.sources.get(child.digest);
+      const pushed = await pushChild(context, child, source);
+      if (pushed !== undefined) {
+        store.putBlob(lease, pushed.bytes);
+        sources.delete(child.digest);
+        if (source !== undefined) sources.set(pushed.descriptor.digest, source);
+      }
+      manifests.push({ ...child, ...pushed?.descriptor });
+      onManifest?.(source?.name ?? child.digest, manifests.at(-1)!.digest);
     }
-    manifests.push({ ...child, ...pushed?.descriptor });
-    onManifest?.(source?.name ?? child.digest, manifests.at(-1)!.digest);
-  }
-  const bytes = encodeJson({ ...index, manifests });
-  await target.putManifest(reference.tag!, bytes, MEDIA_TYPES.index, { signal: client.signal });
+    const bytes = encodeJson({ ...index, manifests });
+    await target.putManifest(reference.tag!, bytes, MEDIA_TYPES.index, { signal: client.signal });
+    return { manifests, bytes };
+  });
   const digest = digestOf(bytes);
   if (purge) await removeList(store, name);
   // Another command may have changed it meanwhile.

@@ -20,6 +20,7 @@ import { type PushedManifest, pushImage } from './push-image.ts';
 import { pushIndex } from './push-index.ts';
 import type { PushContext } from './push-layer.ts';
 import { Registries } from './push-registries.ts';
+import { pushWhole } from './push-whole.ts';
 
 export interface PushOptions extends ClientOptions {
   /** Every tag of the repository; the name must have none. */
@@ -100,7 +101,7 @@ async function pushTag(
   const named = store.getRef(full);
   if (named === undefined) throw new ImagoError('NOT_TAGGED', `tag does not exist: ${familiarReference(reference)}`);
   lease.add(named.digest);
-  const pushed = await pushTarget(context, named, reference, platform);
+  const pushed = await pushWhole(() => pushTarget(context, named, reference, platform));
   remember(store, lease, reference, named, pushed);
   const { digest, size } = pushed.descriptor;
   onEvent?.({ type: 'done', reference: full, tag: reference.tag!, digest, size });

@@ -218,6 +218,7 @@ export class FakeRegistry implements AsyncDisposable {
     res.on('error', () => {});
     try {
       x.fault = this.#troubles.take(entry.method, path);
+      x.fault?.meanwhile?.();
       if (x.fault?.delayMs !== undefined) await new Promise((done) => setTimeout(done, x.fault!.delayMs));
       if (x.fault?.drop === true) req.socket.destroy();
       else if (x.fault?.status !== undefined) await this.#canned(x, x.fault.status);

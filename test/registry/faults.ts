@@ -4,6 +4,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 export interface Fault {
   /** Waits before anything else. */
   delayMs?: number;
+  /** What happens at the registry before the request is looked at. */
+  meanwhile?: () => void;
   /** Closes the connection without an answer. */
   drop?: boolean;
   /** Does what was asked for, then closes the connection without an answer. */
