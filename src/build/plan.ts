@@ -122,9 +122,9 @@ class Planner {
 
   /** Of the stages above the one with this index. */
   #origin(name: string, index: number, platform: Platform = this.#options.platform): Origin {
-    if (name === 'scratch') return { kind: 'scratch' };
     const stage = this.#stages.slice(0, index).findLast((candidate) => candidate.name === name.toLowerCase());
     if (stage !== undefined) return { kind: 'stage', stage };
+    if (name === 'scratch') return { kind: 'scratch' };
     return this.#named(name, platform) ?? { kind: 'image', reference: name };
   }
 

@@ -1,4 +1,5 @@
 import { byteString } from '../core/bytes.ts';
+import { ImagoError, isImagoError } from '../core/errors.ts';
 import { ingestLayer } from '../store/ingest-layer.ts';
 import { stepKey } from './cache.ts';
 import type { ImageFiles } from './context/image-source.ts';
@@ -22,7 +23,15 @@ export async function executeWorkdir(
   if (hit !== undefined) return { ...hit, cached: true };
   const owner = user === '' ? { uid: 0, gid: 0 } : resolveOwner(user, () => files);
   const placement = new Placement(files, { now });
-  placement.makeDirectories(byteString(path), { ...owner, mode: 0o755 });
+  try {
+    placement.makeDirectories(byteString(path), { ...owner, mode: 0o755 });
+  } catch (error) {
+    if (!isImagoError(error, 'NOT_A_DIRECTORY')) throw error;
+    throw new ImagoError(error.code, `${path} cannot be the working directory: it is no directory in the image`, {
+      remedy: 'name another, or remove it in a RUN before',
+      cause: error,
+    });
+  }
   const created = timeText(now);
   if (!placement.changes) {
     cache.set(key, '', { layer: null, created });

@@ -1,3 +1,4 @@
+import { isIPv4, isIPv6 } from 'node:net';
 import { ImagoError } from '../core/errors.ts';
 import { nearest } from '../core/suggest.ts';
 import type { BuildOptions } from '../engine/build.ts';
@@ -68,7 +69,7 @@ export function readBuildRunOptions(options: OptionValues): RunOptions {
     ssh: Object.fromEntries(list('ssh').map(parseSsh)),
     allow: list('allow').map(parseEntitlement),
     runSettings: {
-      extraHosts: list('add-host').map(parseHost),
+      extraHosts: list('add-host').flatMap((text) => text.split(',').filter(Boolean).map(parseHost)),
       shmSize: shm === undefined ? undefined : parseShmSize(shm),
       ulimits: list('ulimit').map(parseUlimit),
       cgroupParent: options['cgroup-parent'] as string | undefined,
@@ -124,16 +125,21 @@ function parseEntitlement(text: string): 'network.host' | 'security.insecure' {
   throw bad('allow', text, 'security.insecure or network.host');
 }
 
-function parseShmSize(text: string): number {
+function parseShmSize(text: string): number | undefined {
   const size = parseByteCount(text);
-  if (size !== undefined && size > 0) return size;
+  // As docker: 0 is the default.
+  if (size !== undefined && size >= 0) return size === 0 ? undefined : size;
   throw bad('shm-size', text, "a size, as '256m'");
 }
 
-/** Docker's `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or without. */
+/**
+ * Docker's `NAME:ADDRESS` or `NAME=ADDRESS`, an IPv6 address in brackets or without. `host-gateway` is this machine: a
+ * RUN is in its network, with no bridge between.
+ */
 function parseHost(text: string): string {
-  const match = /^([^:=\s]+)[:=]\[?(\d+(?:\.\d+){3}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)\]?$/.exec(text);
-  if (match !== null) return `${match[1]}:${match[2]}`;
+  const [, name, bracketed, bare] = /^([^:=\s]+)[:=](?:\[([^\]]*)\]|(.*))$/.exec(text) ?? [];
+  const address = bare === 'host-gateway' ? '127.0.0.1' : (bracketed ?? bare ?? '');
+  if (isIPv6(address) || (bracketed === undefined && isIPv4(address))) return `${name}:${address}`;
   throw bad('add-host', text, 'NAME:ADDRESS, as db.local:10.0.0.5');
 }
 

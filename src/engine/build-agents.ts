@@ -10,12 +10,18 @@ export type AgentSource = readonly string[];
 
 /**
  * Holds the keys in an agent until the pipe on its input is closed, however the holder of its other end ends.
- * $1 directory of the socket, the rest keys.
+ * $1 directory of the socket, the rest keys. They come in on standard input: so their modes are nobody's business, as with
+ * BuildKit, which reads them itself.
  */
 const HOLD_KEYS = `
 dir=$1
 shift
-ssh-add -q -- "$@" < /dev/null 2>&1 && echo +ready || { echo; echo +failed; }
+bad= at=0
+for key; do
+  ssh-add -q - < "$key" 2>&1 || { bad=$at; break; }
+  at=$((at + 1))
+done
+if [ -z "$bad" ]; then echo +ready; else echo; echo "+failed $bad"; fi
 read -r _
 kill "$SSH_AGENT_PID"
 rm -rf -- "$dir"
@@ -94,15 +100,21 @@ export class BuildAgents implements AsyncDisposable {
       child.once('close', () => resolve(false));
       child.stdout!.setEncoding('utf8').on('data', (text: string) => {
         said += text;
-        if (/^\+(ready|failed)$/m.test(said)) resolve(/^\+ready$/m.test(said));
+        if (/^\+(ready|failed \d+)$/m.test(said)) resolve(/^\+ready$/m.test(said));
       });
       setTimeout(() => resolve(false), 10_000).unref();
     });
     if (ready) return socket;
     child.stdin!.end();
     rmSync(directory, { recursive: true, force: true });
+    const lines = said.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('+'));
     throw new ImagoError('BAD_SSH', `cannot load the keys of ${id}`, {
-      got: said.split('\n').find((line) => line !== '' && !line.startsWith('+')) ?? 'no word of ssh-add',
+      path: keys[Number(/^\+failed (\d+)$/m.exec(said)?.[1] ?? 0)],
+      got:
+        lines
+          .at(-1)
+          ?.replace(/"?\(stdin\)"?:? ?/, '')
+          .trim() ?? 'no word of ssh-add',
       remedy: 'keys with a passphrase belong into an agent: --ssh default forwards yours',
     });
   }

@@ -119,7 +119,7 @@ export class BaseImages {
     const loaded = this.#layouts.get(keyOf(reference, platform));
     const image =
       loaded === undefined
-        ? resolveImage(store, reference, platform)
+        ? resolveImage(store, SHORT_HEX.test(reference) ? `${reference}:latest` : reference, platform)
         : readImage(store, loaded, { platform, ref: reference });
     this.#options.lease.add(image.descriptor.digest);
     return image;
@@ -170,6 +170,9 @@ export class BaseImages {
     });
   }
 }
+
+/** In a Dockerfile the start of an ID is as long as `imago images` has it: FROM ada, or a mistyped stage b, is a name. */
+const SHORT_HEX = /^[0-9a-f]{1,11}$/;
 
 function isLayout(reference: string): boolean {
   return reference.startsWith(OCI_LAYOUT);

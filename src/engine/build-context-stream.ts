@@ -118,10 +118,17 @@ async function openUrl(
   text: string,
   { signal, rights }: ReceiveOptions,
 ): Promise<Disposable & { body: AsyncIterable<Uint8Array>; modified: Date | undefined }> {
+  const url = URL.parse(text);
+  if (url === null) {
+    throw new ImagoError('BAD_CONTEXT', 'the build context is no URL', {
+      got: text,
+      want: 'http://HOST/PATH or https://HOST/PATH',
+    });
+  }
   const { UrlClient } = await import('../build/remote/http.ts');
   const client = new UrlClient({}, signal, rights);
   try {
-    const body = await client.get(new URL(text), {});
+    const body = await client.get(url, {});
     const time = Date.parse(body.headers['last-modified'] ?? '');
     const modified = Number.isNaN(time) ? undefined : new Date(time);
     return { body, modified, [Symbol.dispose]: () => client[Symbol.dispose]() };

@@ -23,6 +23,7 @@ import { explainWriteError } from '../store/errors.ts';
 import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { type GitSource, hideCredentials, parseGitUrl } from '../system/git-url.ts';
+import { readWholeFile } from '../system/read-whole.ts';
 import { type Arrived, fileNode, receive } from './build-context-stream.ts';
 import { type Cloned, checkFile, type Fetched, fetchedTime } from './build-context-time.ts';
 
@@ -49,8 +50,8 @@ export interface OpenedContext {
   ignorePatterns: string[];
 }
 
-/** More is no Dockerfile. */
-const LARGEST_DOCKERFILE = 64 * 2 ** 20;
+/** Bytes; more is no Dockerfile, and no ignore file. */
+export const LARGEST_DOCKERFILE: number = 64 * 2 ** 20;
 const PLACE = 'the build context';
 
 /** The contexts of one build. Whatever was fetched or unpacked for it is gone when this is disposed. */
@@ -87,12 +88,13 @@ export class BuildContexts implements Disposable {
   async open({ context, file }: ContextOptions): Promise<OpenedContext> {
     const ignorePatterns: string[] = [];
     if (context === undefined) {
-      return { source: EMPTY_CONTEXT, dockerfile: readLocal(undefined, file), ignorePatterns };
+      return { source: EMPTY_CONTEXT, dockerfile: await this.#readLocal(undefined, file), ignorePatterns };
     }
     if (typeof context === 'string') {
       if (isDirectory(context)) {
-        const dockerfile = readLocal(context, file);
-        const ignored = readIgnore(context, file);
+        const dockerfile = await this.#readLocal(context, file);
+        const own = typeof file === 'object' ? undefined : `${file ?? join(context, 'Dockerfile')}.dockerignore`;
+        const ignored = readIgnore(context, own);
         return { source: this.#directory(context, ignored), dockerfile, ignorePatterns: ignored };
       }
       const git = parseGitUrl(/^github\.com\//.test(context) ? `https://${context}` : context);
@@ -126,7 +128,7 @@ export class BuildContexts implements Disposable {
 
   async #openNamed(place: string): Promise<ContextSource> {
     const shown = `build context ${hideCredentials(place)}`;
-    if (isDirectory(place)) return this.#directory(place, readIgnore(place, undefined), shown);
+    if (isDirectory(place)) return this.#directory(place, readIgnore(place), shown);
     const git = parseGitUrl(place);
     if (git !== undefined) {
       const cloned = await this.#clone(git);
@@ -165,6 +167,29 @@ export class BuildContexts implements Disposable {
     const source = directorySource(this.#store, path, ignored, shown);
     this.#held.defer(() => source.save?.());
     return source;
+  }
+
+  /** The Dockerfile beside the user's files, in both spellings of its name. Throws `NO_DOCKERFILE`. */
+  async #readLocal(
+    context: string | undefined,
+    file: string | DockerfileSource | undefined,
+  ): Promise<DockerfileSource> {
+    if (typeof file === 'object') return file;
+    const path = file ?? join(context ?? '.', 'Dockerfile');
+    let bytes: Buffer | undefined;
+    try {
+      bytes = await readWholeFile(path, { limit: LARGEST_DOCKERFILE, signal: this.#signal });
+    } catch (error) {
+      this.#signal?.throwIfAborted();
+      const { code } = error as NodeJS.ErrnoException;
+      const lower = join(path, '..', 'dockerfile');
+      if (code === 'ENOENT' && basename(path) === 'Dockerfile' && existsSync(lower)) {
+        return await this.#readLocal(context, lower);
+      }
+      throw noDockerfile(path, code === 'ENOENT' ? 'there is none' : String(code), error);
+    }
+    if (bytes === undefined) throw noDockerfile(path, 'it is too large');
+    return { name: basename(path), text: decodeDockerfile(bytes) };
   }
 
   #clone(source: GitSource): Promise<Cloned> {
@@ -227,23 +252,6 @@ function twoDockerfiles(context: ContextInput): ImagoError {
   });
 }
 
-/** The Dockerfile beside the user's files, in both spellings of its name. Throws `NO_DOCKERFILE`. */
-function readLocal(context: string | undefined, file: string | DockerfileSource | undefined): DockerfileSource {
-  if (typeof file === 'object') return file;
-  const path = file ?? join(context ?? '.', 'Dockerfile');
-  try {
-    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > LARGEST_DOCKERFILE)
-      throw noDockerfile(path, 'it is too large');
-    return { name: basename(path), text: decodeDockerfile(readFileSync(path)) };
-  } catch (error) {
-    if (error instanceof ImagoError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    const lower = join(path, '..', 'dockerfile');
-    if (code === 'ENOENT' && basename(path) === 'Dockerfile' && existsSync(lower)) return readLocal(context, lower);
-    throw noDockerfile(path, code === 'ENOENT' ? 'there is none' : String(code), error);
-  }
-}
-
 /** The Dockerfile of a context that is not the user's directory; symlinks do not lead out of it. */
 function readInside(root: SourceNode, file: string | DockerfileSource | undefined): DockerfileSource {
   if (typeof file === 'object') return file;
@@ -270,13 +278,25 @@ function noDockerfile(path: string, problem: string, cause?: unknown): ImagoErro
 }
 
 /**
- * `NAME.dockerignore` beside the Dockerfile NAME wins over the context's own. As with BuildKit only directories of the
- * user's have one: a tar or a repository has what is meant to be there.
+ * `own` is `NAME.dockerignore` beside the Dockerfile NAME, which wins over the context's. As with BuildKit only
+ * directories of the user's have one: a tar or a repository has what is meant to be there. Anything but a file counts as
+ * none. Throws `BAD_CONTEXT` for what cannot be read.
  */
-function readIgnore(context: string, file: string | DockerfileSource | undefined): string[] {
-  const own = typeof file === 'object' ? undefined : `${file ?? join(context, 'Dockerfile')}.dockerignore`;
-  const path = [own, join(context, '.dockerignore')].find(
-    (candidate) => candidate !== undefined && existsSync(candidate),
-  );
-  return path === undefined ? [] : parseIgnoreFile(readFileSync(path, 'utf8'));
+function readIgnore(context: string, own?: string): string[] {
+  for (const path of [own, join(context, '.dockerignore')]) {
+    if (path === undefined || !existsSync(path)) continue;
+    const stat = statSync(path);
+    if (!stat.isFile()) continue;
+    if (stat.size > LARGEST_DOCKERFILE) throw badIgnore(path, 'it is too large');
+    try {
+      return parseIgnoreFile(readFileSync(path, 'utf8'));
+    } catch (error) {
+      throw badIgnore(path, (error as NodeJS.ErrnoException).code ?? String(error), error);
+    }
+  }
+  return [];
+}
+
+function badIgnore(path: string, problem: string, cause?: unknown): ImagoError {
+  return new ImagoError('BAD_CONTEXT', `cannot read the ignore file: ${problem}`, { path, cause });
 }

@@ -3,10 +3,11 @@ import { formatPlatform, matchPlatform, type Platform, parsePlatform } from '../
 import { findEmulation } from '../system/binfmt.ts';
 import { isTrue } from './build-warnings.ts';
 
-/** `--platform a,b`: each once, in order; the host's where none is named. Throws `BAD_PLATFORM`. */
+/** `--platform a,b`: each once, in order; the host's where none is named, and as `local`. Throws `BAD_PLATFORM`. */
 export function readPlatforms(text: string | readonly string[] | undefined, host: Platform): Platform[] {
   const words = (typeof text === 'string' ? [text] : (text ?? [])).flatMap((word) => word.split(','));
-  const platforms = words.filter((word) => word.trim() !== '').map((word) => parsePlatform(word.trim(), host));
+  const named = words.map((word) => word.trim()).filter((word) => word !== '');
+  const platforms = named.map((word) => (word === 'local' ? host : parsePlatform(word, host)));
   const distinct = new Map(platforms.map((platform) => [formatPlatform(platform), platform]));
   return distinct.size === 0 ? [host] : [...distinct.values()];
 }

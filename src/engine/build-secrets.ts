@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
+import { readWholeFile } from '../system/read-whole.ts';
 
 /** Where a secret's value comes from: a file, a variable of this process, or the caller. */
 export type SecretSource = { file: string } | { env: string } | { value: string | Uint8Array };
@@ -7,14 +8,22 @@ export type SecretSource = { file: string } | { env: string } | { value: string 
 /** Bytes; BuildKit's (session/secrets/secretsprovider). */
 const LIMIT = 500 * 1024;
 
-/** The secrets of a build. Values are read when a step asks for them, and kept nowhere. */
+/**
+ * The secrets of a build. Values of files and variables are read when a step asks for them, and kept nowhere; a pipe
+ * gives its own but once, and so is read first.
+ */
 export class BuildSecrets {
   readonly #sources: ReadonlyMap<string, SecretSource>;
 
+  private constructor(sources: ReadonlyMap<string, SecretSource>) {
+    this.#sources = sources;
+  }
+
   /** Throws `BAD_SECRET` for a file that is not there, or a value that is too long. */
-  constructor(sources: Readonly<Record<string, SecretSource>>) {
-    this.#sources = new Map(Object.entries(sources));
-    for (const [id, source] of this.#sources) check(id, source);
+  static async open(sources: Readonly<Record<string, SecretSource>>, signal?: AbortSignal): Promise<BuildSecrets> {
+    const checked = new Map<string, SecretSource>();
+    for (const [id, source] of Object.entries(sources)) checked.set(id, await check(id, source, signal));
+    return new BuildSecrets(checked);
   }
 
   /** Undefined where there is no such secret and none is needed. Throws `NO_SECRET`, `BAD_SECRET`. */
@@ -36,18 +45,26 @@ function bytesOf(value: string | Uint8Array): Uint8Array {
   return typeof value === 'string' ? Buffer.from(value) : value;
 }
 
-function check(id: string, source: SecretSource): void {
+async function check(id: string, source: SecretSource, signal: AbortSignal | undefined): Promise<SecretSource> {
   if (id === '') throw new ImagoError('BAD_SECRET', 'a secret has no ID', { want: 'id=NAME,src=FILE', exitCode: 125 });
-  const size = 'value' in source ? bytesOf(source.value).length : 'file' in source ? sizeOf(id, source.file) : 0;
-  if (size > LIMIT) throw tooLong(id);
+  if ('file' in source) return await checkFile(id, source.file, signal);
+  if ('value' in source && bytesOf(source.value).length > LIMIT) throw tooLong(id);
+  return source;
 }
 
-function sizeOf(id: string, path: string): number {
+async function checkFile(id: string, path: string, signal: AbortSignal | undefined): Promise<SecretSource> {
   try {
     const stat = statSync(path);
-    if (stat.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
-    return stat.size;
+    if (stat.isFile()) {
+      if (stat.size > LIMIT) throw tooLong(id);
+      return { file: path };
+    }
+    const value = await readWholeFile(path, { limit: LIMIT, signal });
+    if (value === undefined) throw tooLong(id);
+    return { value };
   } catch (error) {
+    if (error instanceof ImagoError) throw error;
+    signal?.throwIfAborted();
     throw unreadable(id, path, error);
   }
 }

@@ -123,7 +123,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const named = new NamedContexts(options.contexts);
   const keepGitDir = isTrue(given.get('BUILDKIT_CONTEXT_KEEP_GIT_DIR'));
   const materials = new Materials();
-  const secrets = new BuildSecrets(options.secrets ?? {});
+  const secrets = await BuildSecrets.open(options.secrets ?? {}, options.signal);
   const readSecret: ReadSecret = (id) => secrets.read(id, false);
   using contexts = new BuildContexts({ store, progress, signal: options.signal, keepGitDir, materials, readSecret });
   const {
@@ -188,7 +188,7 @@ export async function buildImage(store: Store, options: BuildOptions): Promise<B
   const drafts = solved.map(({ draft }) => draft);
   const images = solved.map(({ draft, scan }, i) => ({
     platform: platforms[i]!,
-    draft: caches.withInline(withLabels(draft, options.labels ?? {})),
+    draft: caches.withInline(withVariant(withLabels(draft, options.labels ?? {}), platforms[i]!)),
     ...(scan !== undefined && { sbom: readScan(store, scan) }),
   }));
   const facts = {
@@ -225,4 +225,11 @@ function withLabels(draft: ImageDraft, labels: Readonly<Record<string, string>>)
     ...draft,
     config: { ...draft.config, config: { ...config, Labels: { ...config.Labels, ...labels } } },
   };
+}
+
+/** As BuildKit: an image for linux/amd64/v3 says so, also where its base is for any amd64. */
+function withVariant(draft: ImageDraft, { os, architecture, variant }: Platform): ImageDraft {
+  const { config } = draft;
+  if (variant === undefined || config.variant || config.os !== os || config.architecture !== architecture) return draft;
+  return { ...draft, config: { ...config, variant } };
 }

@@ -5,7 +5,7 @@ import { splitFields } from '../formats/dockerfile/mount.ts';
 import { formatPlatform, parsePlatform } from '../oci/platform.ts';
 import { type CompressionForm, defaultForm, parseForm } from '../store/compression-form.ts';
 
-export const OUTPUT_TYPES = ['image', 'registry', 'docker', 'oci', 'local', 'tar'] as const;
+export const OUTPUT_TYPES = ['image', 'registry', 'docker', 'oci', 'local', 'tar', 'cacheonly'] as const;
 export type OutputType = (typeof OUTPUT_TYPES)[number];
 
 /** Where an annotation goes: the manifest of an image, the index, or the descriptor that names one of them. */
@@ -61,6 +61,7 @@ const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
  */
 export function parseOutput(text: string): BuildOutput {
   const fields = fieldsOf(text, 'BAD_OUTPUT', '--output');
+  if (text === '') throw bad('the value of --output is empty', 'a directory, or type=…', undefined);
   if (fields.length === 1 && !fields[0]!.includes('=')) {
     return text === '-' ? { type: 'tar', dest: '-' } : { type: 'local', dest: fields[0]! };
   }
@@ -150,7 +151,7 @@ function checkOutput(output: BuildOutput): BuildOutput {
   if ((type === 'local' || type === 'oci') && (dest === undefined || dest === '')) {
     throw bad(`dest is required for ${type} output`, `type=${type},dest=PATH`, undefined);
   }
-  if ((type === 'image' || type === 'registry') && dest !== undefined) {
+  if ((type === 'image' || type === 'registry' || type === 'cacheonly') && dest !== undefined) {
     throw bad(`dest is not used with ${type} output`, 'type=docker or type=oci for a file', dest);
   }
   if (type === 'local' && dest === '-') throw bad('a directory cannot be written to standard output', 'type=tar', dest);
@@ -213,7 +214,10 @@ export interface AttestOptions {
   sbom?: boolean | SbomScanner;
 }
 
-/** `--provenance`, `--sbom` and `--attest` together, as docker buildx reads them. Throws `BAD_ATTESTATION`. */
+/**
+ * `--provenance`, `--sbom` and `--attest` together, as docker buildx reads them: an empty value is none. Throws
+ * `BAD_ATTESTATION`.
+ */
 export function parseAttestations(words: {
   provenance?: string;
   sbom?: string;
@@ -238,8 +242,8 @@ export function parseAttestations(words: {
     else out.provenance = provenanceOf(pairs, text);
   };
   for (const text of words.attest ?? []) take(text);
-  if (words.provenance !== undefined) take(words.provenance, 'provenance');
-  if (words.sbom !== undefined) take(words.sbom, 'sbom');
+  if (words.provenance) take(words.provenance, 'provenance');
+  if (words.sbom) take(words.sbom, 'sbom');
   return out;
 }
 

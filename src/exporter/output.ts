@@ -129,6 +129,7 @@ class OutputWriter {
   async write(): Promise<OutputResult> {
     const { outputs, progress } = this.#request;
     for (const output of outputs) {
+      if (output.type === 'cacheonly') continue;
       const what = isLoad(output) || output.type === 'registry' ? 'image' : output.type;
       await progress.step(
         `exporting to ${what === 'docker' ? 'docker image format' : what === 'oci' ? 'oci image format' : what}`,
@@ -154,6 +155,7 @@ class OutputWriter {
       case 'local':
       case 'tar':
         return await this.#files(output, step);
+      case 'cacheonly':
     }
   }
 

@@ -17,9 +17,20 @@ export interface SpecProcess {
   env: string[];
   cwd: string;
   capabilities?: Record<'bounding' | 'effective' | 'permitted' | 'inheritable' | 'ambient', string[]>;
-  rlimits?: { type: string; soft: number; hard: number }[];
+  rlimits?: Rlimit[];
   noNewPrivileges?: boolean;
   oomScoreAdj?: number;
+}
+
+export interface Rlimit {
+  type: string;
+  soft: number | RawNumber;
+  hard: number | RawNumber;
+}
+
+/** A number of JSON as it is to be written: of 64 bits, which a number of JavaScript has not. */
+export interface RawNumber {
+  readonly rawJSON: string;
 }
 
 export interface SpecUser {

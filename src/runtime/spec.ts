@@ -1,6 +1,6 @@
 import { defaultMounts } from './default-mounts.ts';
 import { defaultSeccomp } from './seccomp.ts';
-import type { Spec, SpecMount, SpecProcess, SpecResources } from './spec-types.ts';
+import type { RawNumber, Rlimit, Spec, SpecMount, SpecProcess, SpecResources } from './spec-types.ts';
 import type { ResolvedUser } from './user.ts';
 
 export type NetworkMode = 'none' | 'host';
@@ -147,14 +147,12 @@ export function generateProcess(options: ProcessOptions): SpecProcess {
   };
 }
 
-const UNLIMITED = 2 ** 64;
+/** RLIM_INFINITY, which no number of JavaScript is. */
+const UNLIMITED = (JSON as unknown as { rawJSON(text: string): RawNumber }).rawJSON('18446744073709551615');
 
-function generateLimits(
-  own: readonly Ulimit[],
-  files: { soft: number; hard: number },
-): { type: string; soft: number; hard: number }[] {
-  const out = new Map([['RLIMIT_NOFILE', files]]);
-  const number = (limit: number): number => (limit < 0 ? UNLIMITED : limit);
+function generateLimits(own: readonly Ulimit[], files: { soft: number; hard: number }): Rlimit[] {
+  const out = new Map<string, Omit<Rlimit, 'type'>>([['RLIMIT_NOFILE', files]]);
+  const number = (limit: number): number | RawNumber => (limit < 0 ? UNLIMITED : limit);
   for (const { name, soft, hard } of own) {
     out.set(`RLIMIT_${name.toUpperCase()}`, { soft: number(soft), hard: number(hard) });
   }

@@ -234,6 +234,17 @@ describe('outputs of a build', () => {
     });
   });
 
+  it('type=cacheonly: nothing but the cache', async () => {
+    using lab = new BuildLab();
+    writeContext(lab);
+    const names = (): string[] => [...lab.store.listRefs()].map(({ reference }) => reference);
+    const before = names();
+    await buildOnly(lab, DOCKERFILE, { outputs: [{ type: 'cacheonly' }], tags: ['n:1'] });
+    assert.deepEqual(names(), before);
+    const again = await lab.build(DOCKERFILE);
+    assert.equal(again.cached.filter((name) => name.startsWith('COPY')).length, 3);
+  });
+
   it('several outputs of one build; two to one place are an error before anything is built', async () => {
     using lab = new BuildLab();
     writeContext(lab);
@@ -404,6 +415,8 @@ describe('what --output, --annotation and --attest say', () => {
     'type=image,push',
     'type=image,"name=a',
     'type=image,annotation-where.a=b',
+    'type=cacheonly,dest=x',
+    '',
   ]) {
     it(`${text} is none`, () => assert.throws(() => parseOutput(text), { code: 'BAD_OUTPUT' }));
   }
@@ -424,6 +437,7 @@ describe('what --output, --annotation and --attest say', () => {
     assert.deepEqual(parseAttestations({ attest: ['Key=V,type=sbom,Generator=a/b:1,other=x=y'] }), {
       sbom: { generator: 'a/b:1', parameters: { Key: 'V', other: 'x=y' } },
     });
+    assert.deepEqual(parseAttestations({ provenance: '', sbom: '' }), {});
     assert.deepEqual(parseAttestations({ provenance: 'true', sbom: 'true' }), { provenance: {}, sbom: true });
     assert.deepEqual(
       parseAttestations({

@@ -218,6 +218,13 @@ const cases: MountCase[] = [
     output: '10.1.2.3\tmy.host\n::1\tmy.host6\n1\n99\n',
     added: [],
   },
+  {
+    name: 'a limit that is none',
+    dockerfile: 'FROM base\nRUN ulimit -c; ulimit -Hc',
+    options: { runSettings: { ulimits: [{ name: 'core', soft: 1536, hard: -1 }] } },
+    output: '3\nunlimited\n',
+    added: [],
+  },
 ];
 
 describe('RUN --mount', { skip: whyNoRun() }, () => {

@@ -9,7 +9,7 @@ describe("build's flags about RUN", () => {
         secret: ['id=a,src=/f', 'id=b,env=B', '"id=c","src=/x,y"', 'type=env,id=d,src=D', 'id=NO_SUCH_VARIABLE'],
         ssh: ['default', 'k=/k1,/k2', 's=/sock'],
         allow: ['security.insecure', 'network.host'],
-        'add-host': ['a:1.2.3.4', 'b=[::1]', 'c:fe80::1'],
+        'add-host': ['a:1.2.3.4', 'b=[::1]', 'c:fe80::1', 'd:1.2.3.4,e:host-gateway', ''],
         'shm-size': '1.5m',
         ulimit: ['nofile=10:20', 'core=0', 'nproc=-1'],
         'cgroup-parent': '/x',
@@ -29,7 +29,7 @@ describe("build's flags about RUN", () => {
         ssh: { default: [], k: ['/k1', '/k2'], s: ['/sock'] },
         allow: ['security.insecure', 'network.host'],
         runSettings: {
-          extraHosts: ['a:1.2.3.4', 'b:::1', 'c:fe80::1'],
+          extraHosts: ['a:1.2.3.4', 'b:::1', 'c:fe80::1', 'd:1.2.3.4', 'e:127.0.0.1'],
           shmSize: 1.5 * 2 ** 20,
           ulimits: [
             { name: 'nofile', soft: 10, hard: 20 },
@@ -61,6 +61,9 @@ describe("build's flags about RUN", () => {
     ['resource', 'memory=1m', /at least 6m/],
     ['resource', 'cpu-shares=many', /invalid value of --cpu-shares.*a whole number/s],
     ['resource', 'cpuset-cpus=1-', /numbers and ranges/],
+    ['add-host', 'a:999.1.1.1', /NAME:ADDRESS/],
+    ['add-host', 'a:[1.2.3.4]', /NAME:ADDRESS/],
+    ['add-host', 'a:', /NAME:ADDRESS/],
     ['ulimit', 'files=1', /NAME one of core/],
     ['ulimit', 'nofile=2:1', /not above the hard one/],
     ['ulimit', 'nofile=-1:1', /not above the hard one/],
@@ -75,7 +78,8 @@ describe("build's flags about RUN", () => {
     });
   }
 
-  it('refuses --shm-size 0', () => {
-    assert.throws(() => readBuildRunOptions({ 'shm-size': '0' }), /a size/);
+  it('--shm-size 0 is the default, as docker has it; less is refused', () => {
+    assert.equal(readBuildRunOptions({ 'shm-size': '0' }).runSettings.shmSize, undefined);
+    assert.throws(() => readBuildRunOptions({ 'shm-size': '-1' }), /a size/);
   });
 });

@@ -71,6 +71,7 @@ export class ContextNode implements SourceNode {
   readonly #root: ContextRoot;
   readonly #above: Ignored | undefined;
   #children: ReadonlyMap<ByteString, ContextNode> | undefined;
+  #linkname: ByteString | undefined;
 
   constructor(path: HostPath, name: ByteString, stat: BigIntStats, root: ContextRoot, above: Ignored | undefined) {
     this.path = path;
@@ -91,8 +92,11 @@ export class ContextNode implements SourceNode {
     this.#device = this.type === 'char' || this.type === 'block' ? Number(stat.rdev) : 0;
   }
 
+  /** Read once: what goes into the layer is what its digest is of. */
   get linkname(): ByteString {
-    return this.type === 'symlink' ? readlinkSync(this.path, 'latin1') : '';
+    if (this.type !== 'symlink') return '';
+    this.#linkname ??= this.#readable(() => readlinkSync(this.path, 'latin1'));
+    return this.#linkname;
   }
 
   get devmajor(): number {
@@ -105,7 +109,10 @@ export class ContextNode implements SourceNode {
 
   /** The two kinds that mean something in an image: user.* and file capabilities. */
   xattrs(): Map<ByteString, Uint8Array> | undefined {
-    if (this.type === 'symlink') return undefined;
+    return this.type === 'symlink' ? undefined : this.#readable(() => this.#readXattrs());
+  }
+
+  #readXattrs(): Map<ByteString, Uint8Array> | undefined {
     let found: Map<ByteString, Uint8Array> | undefined;
     for (const key of listXattrs(this.path)) {
       if (!key.startsWith('user.') && key !== 'security.capability') continue;
@@ -125,26 +132,25 @@ export class ContextNode implements SourceNode {
 
   open(): FileReader {
     if (this.#socket) return { read: () => 0, xattrs: () => undefined, close: () => {} };
-    let fd: number;
-    try {
-      fd = openSync(this.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    } catch (error) {
-      throw contextError(error as NodeJS.ErrnoException, displayName(this.name));
-    }
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    const fd = this.#readable(() => openSync(this.path, flags));
     return {
-      read: (buffer, offset, length, position) => readSync(fd, buffer, offset, length, position),
+      read: (buffer, offset, length, position) => this.#readable(() => readSync(fd, buffer, offset, length, position)),
       xattrs: () => (hasXattrs(fd) ? this.xattrs() : undefined),
       close: () => closeSync(fd),
     };
   }
 
-  #readDirectory(): ReadonlyMap<ByteString, ContextNode> {
-    let names: string[];
+  #readable<T>(read: () => T): T {
     try {
-      names = readdirSync(this.path, 'latin1');
+      return read();
     } catch (error) {
       throw contextError(error as NodeJS.ErrnoException, displayName(this.name) || this.#root.root);
     }
+  }
+
+  #readDirectory(): ReadonlyMap<ByteString, ContextNode> {
+    const names = this.#readable(() => readdirSync(this.path, 'latin1'));
     const children = new Map<ByteString, ContextNode>();
     for (const name of names.sort()) {
       const child = this.#readChild(name);
@@ -163,7 +169,7 @@ export class ContextNode implements SourceNode {
       match = { state, itself: ignored };
       if (ignored && !ignore.mayReinclude(textOf(relative))) return undefined;
     }
-    const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    const stat = this.#readable(() => lstatSync(path, { bigint: true, throwIfNoEntry: false }));
     // Gone since the directory was read.
     if (stat === undefined || typeOf(Number(stat.mode)) === undefined) return undefined;
     const child = new ContextNode(path, relative, stat, this.#root, match);
@@ -199,12 +205,24 @@ function joinHost(directory: HostPath, name: ByteString): HostPath {
 }
 
 function contextError(error: NodeJS.ErrnoException, path: string): ImagoError {
-  const denied = error.code === 'EACCES' || error.code === 'EPERM';
+  const shown = byteString(path) === path ? path : displayName(byteString(path));
   return new ImagoError('CONTEXT_UNREADABLE', `cannot read the build context: ${error.code ?? error.message}`, {
-    path: byteString(path) === path ? path : displayName(byteString(path)),
-    remedy: denied
-      ? 'give read permission, or name the file in .dockerignore'
-      : 'it changed while it was read: build again',
+    path: shown.length > 500 ? `${shown.slice(0, 200)}…${shown.slice(-100)}` : shown,
+    remedy: remedyOf(error.code),
     cause: error,
   });
+}
+
+function remedyOf(code: string | undefined): string {
+  switch (code) {
+    case 'EACCES':
+    case 'EPERM':
+      return 'give read permission, or name the file in .dockerignore';
+    case 'ENAMETOOLONG':
+      return 'its path is longer than the system takes: build from a directory nearer to it, or name it in .dockerignore';
+    case 'EIO':
+      return 'its file system is damaged: name the file in .dockerignore';
+    default:
+      return 'it changed while it was read: build again';
+  }
 }

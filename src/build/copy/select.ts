@@ -152,12 +152,31 @@ function mayHold(directory: string, literal: string): boolean {
 
 /** BuildKit's words, and the nearest name that there is. */
 function notFound(root: SourceNode, path: ByteString, place: string): ImagoError {
+  const link = brokenLink(root, path);
+  if (link !== undefined) {
+    const [name, target] = [link.path, link.target].map(displayName);
+    return new ImagoError('COPY_SOURCE_NOT_FOUND', `"/${name}" is a symlink to "${target}", not found in ${place}`, {
+      remedy: 'copy the directory that it is in, to copy it as a link',
+    });
+  }
   const near = nearestPath(root, path);
   const hint =
     place === 'the build context' ? 'check the path, which is relative to the context, and .dockerignore' : undefined;
   return new ImagoError('COPY_SOURCE_NOT_FOUND', `"/${displayName(path)}": not found in ${place}`, {
     remedy: near === undefined ? hint : `did you mean "/${displayName(near)}"?`,
   });
+}
+
+/** The first link on the way that leads nowhere, or round in a circle. */
+function brokenLink(root: SourceNode, path: ByteString): { path: ByteString; target: ByteString } | undefined {
+  const parts = path.split('/');
+  for (let count = 1; count <= parts.length; count++) {
+    const here = parts.slice(0, count).join('/');
+    const node = findSource(root, here, false);
+    if (node?.type !== 'symlink' || findSource(root, here, true) !== undefined) continue;
+    return { path: here, target: node.linkname };
+  }
+  return undefined;
 }
 
 /** The path with the first of its names that is missing replaced by the most similar one beside it. */

@@ -1,12 +1,14 @@
-import { addAbortSignal } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import type { CheckWarning } from '../../build/checks/report.ts';
 import { decodeDockerfile } from '../../build/dockerfile-text.ts';
 import { EPOCH_ARG } from '../../build/epoch.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
-import type { DockerfileSource } from '../../engine/build-context.ts';
+import { type DockerfileSource, LARGEST_DOCKERFILE } from '../../engine/build-context.ts';
+import { readWholeStream } from '../../system/read-whole.ts';
 import { type Call, parseCall, runCall } from '../build-call.ts';
 import { printChecks } from '../build-checks.ts';
+import { BUILD_CLASSIC_OPTIONS, warnOfClassicOptions } from '../build-classic-options.ts';
 import { debugFailure } from '../build-debug.ts';
 import { printExcerpt } from '../build-error.ts';
 import { createBuildPrinter, PROGRESS_KINDS, type ProgressKind, readProgressKind } from '../build-output.ts';
@@ -83,6 +85,7 @@ export const command: Command = {
     'no-cache-filter': { type: 'string', multiple: true, value: 'stage', help: 'Do the steps of these stages anew' },
     pull: { type: 'boolean', help: 'Look for newer base images at their registries' },
     ...BUILD_OUTPUT_OPTIONS,
+    ...BUILD_CLASSIC_OPTIONS,
     progress: {
       type: 'string',
       value: 'kind',
@@ -105,6 +108,7 @@ export const command: Command = {
     const { options, stdout, stderr, signal } = context;
     const call = readCall(options);
     const build = await readOptions(context);
+    warnOfClassicOptions(options, stderr);
     if (call !== undefined) return runCall(call, context, build);
     const kind = readProgress(options);
     const quiet = kind === 'quiet';
@@ -163,7 +167,7 @@ async function readOptions({ args, options, stdin, stdout, signal }: CommandCont
     contexts: readContexts(options['build-context'] as string[]),
     tags: options.tag as string[],
     buildArgs: readBuildArgs(options['build-arg'] as string[]),
-    labels: readPairs(options.label as string[]),
+    labels: readPairs(options.label as string[], 'label'),
     target: options.target as string | undefined,
     platform: options.platform as string[],
     network: options.network === 'default' ? undefined : (options.network as BuildOptions['network']),
@@ -193,10 +197,10 @@ function checkChoice(name: string, value: unknown, choices: readonly string[]): 
   });
 }
 
-async function readInput(stdin: NodeJS.ReadStream): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stdin) chunks.push(chunk as Buffer);
-  return decodeDockerfile(Buffer.concat(chunks));
+async function readInput(stdin: Readable): Promise<string> {
+  const bytes = await readWholeStream(stdin, { limit: LARGEST_DOCKERFILE });
+  if (bytes !== undefined) return decodeDockerfile(bytes);
+  throw new ImagoError('NO_DOCKERFILE', 'cannot read the Dockerfile: what comes on standard input is too large');
 }
 
 function readContexts(words: readonly string[]): Record<string, string> {
@@ -208,7 +212,7 @@ function readContexts(words: readonly string[]): Record<string, string> {
       exitCode: 125,
     });
   }
-  return readPairs(words);
+  return readPairs(words, 'build-context');
 }
 
 /** Without a value it is the caller's own variable, if that is set; SOURCE_DATE_EPOCH need not be named. */
@@ -217,19 +221,22 @@ function readBuildArgs(words: readonly string[]): Record<string, string> {
   const epoch = process.env[EPOCH_ARG];
   if (epoch) out[EPOCH_ARG] = epoch;
   for (const word of words) {
-    const equals = word.indexOf('=');
-    const name = equals < 0 ? word : word.slice(0, equals);
-    const value = equals < 0 ? process.env[name] : word.slice(equals + 1);
+    const [name, value = process.env[name]] = cutPair(word, 'build-arg');
     if (value !== undefined) out[name] = value;
   }
   return out;
 }
 
-function readPairs(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    words.map((word) => {
-      const equals = word.indexOf('=');
-      return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
-    }),
-  );
+function readPairs(words: readonly string[], option: string): Record<string, string> {
+  return Object.fromEntries(words.map((word) => cutPair(word, option)).map(([key, value = '']) => [key, value]));
+}
+
+function cutPair(word: string, option: string): [key: string, value?: string] {
+  const equals = word.indexOf('=');
+  if (word !== '' && equals !== 0) return equals < 0 ? [word] : [word.slice(0, equals), word.slice(equals + 1)];
+  throw new ImagoError('BAD_FLAG_VALUE', `invalid value of --${option}: the key is empty`, {
+    want: 'key=value',
+    got: word,
+    exitCode: 125,
+  });
 }
