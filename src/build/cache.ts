@@ -22,6 +22,8 @@ export interface CachedStep extends StepResult {
   key: string;
   /** '' where nothing but the key counts. */
   inputs: string;
+  /** A COPY by its stage's lineage: a cache that has the stage's layers does without. */
+  lineage?: true;
 }
 
 /** Results that came from elsewhere (`--cache-from`). */

@@ -261,7 +261,8 @@ export class Solver implements Disposable {
 
   async #tellCopy(step: PlannedStep, copy: PreparedCopy, state: StageState, result: LayerStep): Promise<LayerStep> {
     const key = await this.#lineages?.keyOf(step, copy, state);
-    if (key !== undefined) this.#cache.tell({ key, inputs: '', layer: result.layer, created: result.created });
+    const { layer, created } = result;
+    if (key !== undefined) this.#cache.tell({ key, inputs: '', layer, created, lineage: true });
     return result;
   }
 

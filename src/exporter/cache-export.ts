@@ -44,7 +44,10 @@ export async function exportCache(
   target: Pick<CacheTarget, 'mode' | 'imageManifest' | 'ociMediaTypes'>,
   signal?: AbortSignal,
 ): Promise<ExportedCache | undefined> {
-  const wanted = steps.filter(({ layer }) => layer === null || target.mode === 'max' || result.has(layer));
+  const all = target.mode === 'max';
+  const wanted = steps.filter(
+    ({ layer, lineage }) => (layer === null || all || result.has(layer)) && !(all && lineage === true),
+  );
   const diffIds = [...new Set(wanted.flatMap(({ layer }) => (layer === null ? [] : [layer])))].filter((diffId) =>
     hasLayer(store, diffId),
   );
