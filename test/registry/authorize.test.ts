@@ -287,6 +287,16 @@ auth:
     });
   }
 
+  test('the challenge of a mount names the source, too', async () => {
+    const { digest } = await pushImage(rig.url, 'team/source', 'v1', { user: 'ann:secret' });
+    const path = `${rig.url}/v2/team/mounted/blobs/uploads/?mount=${digest}&from=team/source`;
+    const { scope } = challengeOf(await ask(path, { method: 'POST' })).parameters;
+    assert.equal(scope, 'repository:team/mounted:pull,push repository:team/source:pull');
+    assert.equal((await askWithToken(path, { method: 'POST', user: 'ann:secret' })).status, 201);
+    const odd = `${rig.url}/v2/team/mounted/blobs/uploads/?mount=${digest}&from=a:push%20repository:b`;
+    assert.equal(challengeOf(await ask(odd, { method: 'POST' })).parameters.scope, 'repository:team/mounted:pull,push');
+  });
+
   test('a token is for its scope alone, and no other replica needs to have given it', async () => {
     const replica = await lab.serve(settings, { directory: rig.directory });
     const granted = await ask(`${rig.url}/token?service=imago-registry&scope=repository:team/app:pull`, {

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { formatChallenge } from '../wire/challenge.ts';
-import type { Access, Authorize, Decision, Refused } from './authorize.ts';
+import { isRepositoryName } from '../wire/names.ts';
+import type { Access, Authorize, AuthorizeRequest, Decision, Refused } from './authorize.ts';
 import { parseAuthorization } from './credentials.ts';
 import type { PasswordFile } from './htpasswd.ts';
 import type { Permits } from './rules.ts';
@@ -25,7 +26,7 @@ export interface AccessControl {
 export function createAuthorize(control: AccessControl): Authorize {
   return async (request, access) => {
     const credentials = parseAuthorization(request.headers.authorization);
-    const challenge = (error?: string): string[] => [challengeFor(control, request.headers, access, error)];
+    const challenge = (error?: string): string[] => [challengeFor(control, request, access, error)];
     if (credentials.scheme === 'bearer') return decideByToken(control, credentials.token, access, challenge);
     if (credentials.scheme === 'basic' && control.passwords !== undefined) {
       const check = await control.passwords.check(credentials.user, credentials.password);
@@ -80,15 +81,23 @@ function denied(user: string, { repository, action }: Access): Refused {
 }
 
 /** RFC 7617 §2, RFC 6750 §3. One challenge only: given two, some clients take the one that they cannot answer. */
-function challengeFor(control: AccessControl, headers: IncomingHttpHeaders, access: Access, error?: string): string {
+function challengeFor(control: AccessControl, request: AuthorizeRequest, access: Access, error?: string): string {
   if (control.realm === undefined) return basicChallenge(control.service);
-  const scope = formatScope(access);
+  const scope = [access, ...mountSource(request, access)].map(formatScope).join(' ');
   return formatChallenge('Bearer', {
-    realm: control.realm(headers),
+    realm: control.realm(request.headers),
     service: control.service,
     ...(scope === '' ? {} : { scope }),
     ...(error === undefined ? {} : { error }),
   });
+}
+
+/** What a mount needs besides: a client that asks for the token that it is told of gets it in one go. */
+function mountSource({ method, url }: AuthorizeRequest, { action }: Access): Access[] {
+  if (method !== 'POST' || action !== 'push') return [];
+  const query = new URLSearchParams(/\?(.*)$/.exec(url ?? '')?.[1]);
+  const from = query.has('mount') ? query.get('from') : null;
+  return from !== null && isRepositoryName(from) ? [{ repository: from, action: 'pull' }] : [];
 }
 
 export function basicChallenge(realm: string): string {
