@@ -17,14 +17,14 @@ export interface CollectRegistryOptions {
   signal?: AbortSignal;
 }
 
-/** Collects the garbage of a registry, while servers work on it or not. Throws `GC_BUSY` where another does it. */
+/** Collects the garbage of a registry, while servers work on it or not. Throws `GC_BUSY` where another does it, `STORAGE_MISSING`. */
 export async function collectRegistry(options: CollectRegistryOptions): Promise<CollectOutcome> {
   const { gc, storage: configured } = readServeConfig(options.config);
   const graceMs = options.grace === undefined ? gc.grace : parseDuration(options.grace);
   if (graceMs === undefined) {
     throw new ImagoError('BAD_DURATION', `--grace ${options.grace} is no time`, { want: 'such as 30m, 24h or 7d' });
   }
-  const storage = await openStorage(options.storage ?? configured ?? defaultRegistryStorage());
+  const storage = await openStorage(options.storage ?? configured ?? defaultRegistryStorage(), { create: false });
   try {
     const outcome = await collectGarbage({
       storage,

@@ -47,6 +47,24 @@ describe('garbage collection', () => {
     assert.equal((await lab.send('HEAD', `/v2/a/blobs/${digestOf(shared)}`)).status, 200);
   });
 
+  it('says in a dry run what goes with untagged manifests, and what stays', async () => {
+    await using lab = await RegistryLab.start();
+    const shared = randomBytes(3000);
+    await pushImage(lab, 'a', 'v1', [shared, randomBytes(100)]);
+    await pushImage(lab, 'b/c', 'v1', [shared]);
+    assert.equal((await lab.send('DELETE', '/v2/a/manifests/v1')).status, 202);
+    const told = async (dryRun: boolean) => {
+      const events: string[] = [];
+      const onEvent = (event: CollectEvent): unknown => events.push(JSON.stringify(event));
+      const outcome = await collect(lab, { graceMs: 0, removeUntagged: true, dryRun, onEvent });
+      const { manifests, removedManifests, removedBlobs, removedBytes, removedLinks } = outcome;
+      return { events: events.sort(), manifests, removedManifests, removedBlobs, removedBytes, removedLinks };
+    };
+    const dry = await told(true);
+    assert.deepEqual(await told(false), dry);
+    assert.deepEqual([dry.removedManifests, dry.removedBlobs, dry.manifests], [1, 3, 1]);
+  });
+
   it('counts the grace period from the youngest link', async () => {
     await using lab = await RegistryLab.start();
     const bytes = randomBytes(100);

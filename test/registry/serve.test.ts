@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import { join } from 'node:path';
@@ -485,6 +485,14 @@ describe('imago registry gc', () => {
     const again = await pushImage(rig.url, 'a/b', 'v1');
     assert.match((await collect(...flags, '--delete-untagged')).out, new RegExp(`Removed a/b@${kept.manifestDigest}`));
     assert.equal((await ask(`${rig.url}/v2/a/b/manifests/${again.manifestDigest}`)).status, 200);
+  });
+
+  test('makes no storage where there is none', async () => {
+    const place = join(lab.directory, 'no-storage');
+    const { status, out } = await collect('--storage', place);
+    assert.equal(status, 1);
+    assert.match(out, /no registry's storage is there \(.*no-storage\): give the directory/);
+    assert.equal(existsSync(place), false);
   });
 
   test('a grace period that is none', async () => {

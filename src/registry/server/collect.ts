@@ -2,10 +2,10 @@ import type { Digest } from '../../core/digest.ts';
 import { isImagoError } from '../../core/errors.ts';
 import type { RegistryStorage, UploadStat, Version } from '../storage/storage.ts';
 import { CollectorLease } from './collect-lease.ts';
-import { listRepositoryKeys, type Marks, markManifests } from './collect-mark.ts';
+import { type ListedKey, listRepositoryKeys, type Marks, markManifests } from './collect-mark.ts';
 import { removeUntagged } from './collect-untagged.ts';
 import { encodeDocument } from './documents.ts';
-import { CONDEMNED_PREFIX, condemnedKey, parseKey } from './keys.ts';
+import { CONDEMNED_PREFIX, condemnedKey, manifestKey, parseKey } from './keys.ts';
 import { mapBounded } from './parallel.ts';
 
 export interface CollectOptions {
@@ -100,6 +100,8 @@ class Collection {
   readonly #dryRun: boolean;
   readonly #graceMs: number;
   #lease: CollectorLease | undefined;
+  /** Keys of manifests that a dry run only says to have removed. */
+  readonly #gone = new Set<string>();
 
   constructor(options: CollectOptions) {
     this.#options = options;
@@ -124,7 +126,7 @@ class Collection {
   /** Lists what is needed, and for the digests that are linked when that was last. */
   async #mark(marks: Marks): Promise<Map<Digest, number>> {
     const youngest = new Map<Digest, number>();
-    for await (const keys of listRepositoryKeys(this.#storage)) {
+    for await (const keys of this.#repositoryKeys()) {
       await this.#guard();
       await markManifests(this.#storage, keys, marks);
       for (const { parsed, modified } of keys) {
@@ -176,7 +178,7 @@ class Collection {
 
   /** Lists again, and carries out what still holds. */
   async #judge(marks: Marks, candidates: Map<Digest, Candidate>): Promise<void> {
-    for await (const keys of listRepositoryKeys(this.#storage)) {
+    for await (const keys of this.#repositoryKeys()) {
       await this.#guard();
       await markManifests(this.#storage, keys, marks);
       const linked = keys.filter(({ parsed }) => parsed.kind === 'blob' && candidates.has(parsed.digest));
@@ -229,6 +231,7 @@ class Collection {
       dryRun: this.#dryRun,
       guard: () => this.#guard(),
       onRemove: (repository, digest) => {
+        if (this.#dryRun) this.#gone.add(manifestKey(repository, digest));
         this.outcome.removedManifests++;
         this.#options.onEvent?.({ kind: 'manifest', repository, digest });
       },
@@ -268,6 +271,10 @@ class Collection {
       ...(signal !== undefined && { signal }),
     });
     this.outcome.discardedBytes += swept.bytes;
+  }
+
+  async *#repositoryKeys(): AsyncGenerator<ListedKey[]> {
+    for await (const keys of listRepositoryKeys(this.#storage)) yield keys.filter(({ key }) => !this.#gone.has(key));
   }
 
   async *#blobs(): AsyncGenerator<Digest[]> {

@@ -36,11 +36,16 @@ const FORMAT = 'imago registry 1\n';
  * DIR/tmp/              being written or removed
  * ```
  *
- * Throws `STORAGE_NETWORK` on a network file system, whose locks do not hold between machines.
+ * Throws `STORAGE_NETWORK` on a network file system, whose locks do not hold between machines, and `STORAGE_MISSING`
+ * where there is none and `create` is false.
  */
-export async function openFileStorage(directory: string): Promise<RegistryStorage> {
+export async function openFileStorage(
+  directory: string,
+  { create = true }: { create?: boolean } = {},
+): Promise<RegistryStorage> {
   const root = resolve(directory);
   try {
+    if (!create && !existsSync(join(root, 'version'))) throw noStorage(root);
     prepare(root);
   } catch (error) {
     throw explainFileError(error, root);
@@ -55,6 +60,13 @@ export async function openFileStorage(directory: string): Promise<RegistryStorag
     sweep: async (options) => sweep(area, options),
     check: async () => checkWritable(area),
     close: async () => undefined,
+  });
+}
+
+function noStorage(root: string): ImagoError {
+  return new ImagoError('STORAGE_MISSING', "no registry's storage is there", {
+    path: root,
+    remedy: 'give the directory that the registry serves',
   });
 }
 

@@ -5,13 +5,13 @@ import type { RegistryStorage } from './storage.ts';
 
 /**
  * The storage that a setting names: `/dir`, `dir`, `file:///dir`, or `s3://bucket/prefix?endpoint=URL&region=NAME`.
- * Throws `STORAGE_BAD_URL`.
+ * A directory that is not there is made, unless `create` is false. Throws `STORAGE_BAD_URL`, `STORAGE_MISSING`.
  */
-export async function openStorage(location: string): Promise<RegistryStorage> {
+export async function openStorage(location: string, options: { create?: boolean } = {}): Promise<RegistryStorage> {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(location)?.[1]?.toLowerCase();
   if (scheme === undefined || location.startsWith('/'))
-    return openFileStorage(location === '' ? fail(scheme) : location);
-  if (scheme === 'file') return openFileStorage(filePath(location));
+    return openFileStorage(location === '' ? fail(scheme) : location, options);
+  if (scheme === 'file') return openFileStorage(filePath(location), options);
   if (scheme !== 's3') return fail(scheme);
   const { openS3Storage } = await import('./s3.ts');
   return openS3Storage(location);
