@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { request as tlsRequest } from 'node:https';
+import { connect as netConnect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
@@ -308,6 +309,18 @@ describe('TLS', () => {
     use('key', 'second');
     await until(() => rig.log.some(({ msg }) => msg === 'the TLS certificate was replaced'));
     assert.equal((await get(`${rig.url}/v2/`)).subject, 'second');
+  });
+
+  test('plain HTTP is told that this is TLS', { skip }, async () => {
+    makeCertificate('plain', 'plain');
+    const rig = await lab.serve('tls: { cert: plain.pem, key: plain.key }');
+    const answer = await ask(`http://127.0.0.1:${rig.port}/v2/`);
+    assert.equal(answer.status, 400);
+    assert.match(answer.body.toString(), /this port speaks TLS: ask with https/);
+    const other = netConnect(rig.port, '127.0.0.1').end('SSH-2.0-x\r\n');
+    other.resume();
+    await once(other, 'close');
+    assert.equal((await get(`${rig.url}/v2/`)).status, 200);
   });
 
   test('TLS 1.1 is refused', { skip }, async () => {

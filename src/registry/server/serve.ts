@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { ImagoError } from '../../core/errors.ts';
 import type { RegistryStorage } from '../storage/storage.ts';
 import type { CollectOutcome } from './collect.ts';
@@ -41,6 +41,11 @@ export interface RunningRegistry {
 /** Requests are bounded by rates and idle times, since an upload may rightly take hours. */
 const NO_REQUEST_TIMEOUT = 0;
 const MAX_HEADER_BYTES = 16 << 10;
+
+/** What Node keeps in a TLS socket, the connection below it; used where it is there. */
+interface BelowTls {
+  _parent?: unknown;
+}
 
 /** Starts to serve. Throws `ADDRESS_IN_USE` and the like, and what is wrong with the files that the settings name. */
 export async function startRegistry(config: ServeConfig, parts: ServeParts): Promise<RunningRegistry> {
@@ -138,7 +143,11 @@ function makeServer(
   });
   server.setTimeout(timeouts.idle, (socket?: Socket) => socket && connections.onIdle(socket));
   server.on('drop', () => metrics.refused('limit'));
-  server.on('tlsClientError', () => metrics.refused('tls'));
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: BelowTls) => {
+    metrics.refused('tls');
+    if (error.code === 'ERR_SSL_HTTP_REQUEST' && socket._parent instanceof Socket)
+      answerOnSocket(socket._parent, 400, 'BAD_REQUEST', 'this port speaks TLS: ask with https');
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     metrics.refused(
       error.code === 'ERR_HTTP_REQUEST_TIMEOUT' || error.code === 'HPE_HEADER_OVERFLOW' ? 'headers' : 'malformed',
