@@ -1,6 +1,6 @@
 import type { CheckWarning } from '../build/checks/report.ts';
 import { formatCheck } from '../engine/build-checks.ts';
-import type { DockerfileSource } from '../engine/build-context.ts';
+import type { DockerfileSource } from '../engine/build-dockerfile.ts';
 import { printSource } from './build-error.ts';
 import type { Output } from './build-output.ts';
 import { escapeControls } from './build-output-text.ts';

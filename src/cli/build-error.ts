@@ -1,5 +1,5 @@
 import { BuildError } from '../build/errors.ts';
-import type { DockerfileSource } from '../engine/build-context.ts';
+import type { DockerfileSource } from '../engine/build-dockerfile.ts';
 import { DockerfileError, type LineRange } from '../formats/dockerfile/errors.ts';
 import type { Word } from '../formats/dockerfile/position.ts';
 import { printLastWords } from './build-output.ts';

@@ -16,7 +16,8 @@ import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
 import type { BuildOptions } from './build.ts';
 import { BaseImages } from './build-bases.ts';
-import { BuildContexts, type DockerfileSource } from './build-context.ts';
+import { BuildContexts } from './build-context.ts';
+import type { DockerfileSource } from './build-dockerfile.ts';
 import { readPlatforms } from './build-platforms.ts';
 import { isTrue } from './build-warnings.ts';
 

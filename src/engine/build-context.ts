@@ -1,5 +1,5 @@
-import { closeSync, existsSync, openSync, readFileSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import {
   type ContextSource,
   directorySource,
@@ -7,9 +7,8 @@ import {
   fixedSource,
   privateSource,
 } from '../build/context/context-source.ts';
-import { findSource, readSource, type SourceNode } from '../build/context/source.ts';
+import type { SourceNode } from '../build/context/source.ts';
 import { readTarContext } from '../build/context/tar.ts';
-import { decodeDockerfile } from '../build/dockerfile-text.ts';
 import type { RemoteEpoch } from '../build/epoch-source.ts';
 import type { BuildProgress } from '../build/events.ts';
 import type { Materials } from '../build/provenance.ts';
@@ -18,20 +17,19 @@ import { gitAuthorization, type ReadSecret, type RemoteRights } from '../build/r
 import { lastName } from '../build/remote/url.ts';
 import { byteString } from '../core/bytes.ts';
 import { ImagoError } from '../core/errors.ts';
-import { parseIgnoreFile } from '../formats/dockerfile/ignore.ts';
 import { explainWriteError } from '../store/errors.ts';
 import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { type GitSource, hideCredentials, parseGitUrl } from '../system/git-url.ts';
-import { readWholeFile } from '../system/read-whole.ts';
 import { type Arrived, fileNode, receive } from './build-context-stream.ts';
 import { type Cloned, checkFile, type Fetched, fetchedTime } from './build-context-time.ts';
-
-/** A Dockerfile as the build read it: errors point into it. */
-export interface DockerfileSource {
-  name: string;
-  text: string;
-}
+import {
+  type DockerfileSource,
+  readArrivedDockerfile,
+  readIgnore,
+  readInnerDockerfile,
+  readLocalDockerfile,
+} from './build-dockerfile.ts';
 
 /** A path, a git or http URL, or what comes as a stream: a tar, compressed or not, or a Dockerfile. */
 export type ContextInput = string | AsyncIterable<Uint8Array>;
@@ -39,7 +37,7 @@ export type ContextInput = string | AsyncIterable<Uint8Array>;
 export interface ContextOptions {
   /** Undefined: no files. */
   context?: ContextInput;
-  /** Path of the Dockerfile, or its text. In a context that is not a directory here, the path is in the context. */
+  /** Path of the Dockerfile, its URL, or its text. In a context that is not a directory here, the path is in the context. */
   file?: string | DockerfileSource;
 }
 
@@ -50,8 +48,6 @@ export interface OpenedContext {
   ignorePatterns: string[];
 }
 
-/** Bytes; more is no Dockerfile, and no ignore file. */
-export const LARGEST_DOCKERFILE: number = 64 * 2 ** 20;
 const PLACE = 'the build context';
 
 /** The contexts of one build. Whatever was fetched or unpacked for it is gone when this is disposed. */
@@ -85,14 +81,19 @@ export class BuildContexts implements Disposable {
   }
 
   /** The main context and the Dockerfile. Throws `BAD_CONTEXT`, `NO_DOCKERFILE`, and what fetching throws. */
-  async open({ context, file }: ContextOptions): Promise<OpenedContext> {
+  async open({ context, file: named }: ContextOptions): Promise<OpenedContext> {
     const ignorePatterns: string[] = [];
+    const file = typeof named === 'string' && isUrl(named) ? await this.#receiveDockerfile(named) : named;
     if (context === undefined) {
-      return { source: EMPTY_CONTEXT, dockerfile: await this.#readLocal(undefined, file), ignorePatterns };
+      return {
+        source: EMPTY_CONTEXT,
+        dockerfile: await readLocalDockerfile(undefined, file, this.#signal),
+        ignorePatterns,
+      };
     }
     if (typeof context === 'string') {
       if (isDirectory(context)) {
-        const dockerfile = await this.#readLocal(context, file);
+        const dockerfile = await readLocalDockerfile(context, file, this.#signal);
         const own = typeof file === 'object' ? undefined : `${file ?? join(context, 'Dockerfile')}.dockerignore`;
         const ignored = readIgnore(context, own);
         return { source: this.#directory(context, ignored), dockerfile, ignorePatterns: ignored };
@@ -102,18 +103,22 @@ export class BuildContexts implements Disposable {
         const cloned = await this.#clone({ ...git, keepGitDir: git.keepGitDir ?? this.#keepGitDir });
         this.#fetched.set(undefined, cloned);
         const source = privateSource(cloned.directory, PLACE);
-        return { source, dockerfile: readInside(source.open().root, file), ignorePatterns };
+        return { source, dockerfile: readInnerDockerfile(source.open().root, file), ignorePatterns };
       }
-      if (!/^https?:\/\//.test(context)) throw badContext(context);
+      if (!isUrl(context)) throw badContext(context);
     }
     const arrived = await this.#receive(context, PLACE);
     if (typeof context === 'string') this.#fetched.set(undefined, arrived);
     if (arrived.kind === 'tar') {
       const source = fixedSource(this.#openTar(arrived), PLACE);
-      return { source, dockerfile: readInside(source.open().root, file), ignorePatterns };
+      return { source, dockerfile: readInnerDockerfile(source.open().root, file), ignorePatterns };
     }
     if (file !== undefined) throw twoDockerfiles(context);
-    return { source: EMPTY_CONTEXT, dockerfile: { name: 'Dockerfile', text: readText(arrived) }, ignorePatterns };
+    return {
+      source: EMPTY_CONTEXT,
+      dockerfile: { name: 'Dockerfile', text: readArrivedDockerfile(arrived) },
+      ignorePatterns,
+    };
   }
 
   /** A named context's files; each place once. */
@@ -135,7 +140,7 @@ export class BuildContexts implements Disposable {
       this.#fetched.set(place, cloned);
       return privateSource(cloned.directory, shown);
     }
-    if (!/^https?:\/\//.test(place)) throw badContext(place);
+    if (!isUrl(place)) throw badContext(place);
     const arrived = await this.#receive(place, shown);
     this.#fetched.set(place, arrived);
     // As BuildKit: one file of the URL's name, and no archive is unpacked.
@@ -169,29 +174,6 @@ export class BuildContexts implements Disposable {
     return source;
   }
 
-  /** The Dockerfile beside the user's files, in both spellings of its name. Throws `NO_DOCKERFILE`. */
-  async #readLocal(
-    context: string | undefined,
-    file: string | DockerfileSource | undefined,
-  ): Promise<DockerfileSource> {
-    if (typeof file === 'object') return file;
-    const path = file ?? join(context ?? '.', 'Dockerfile');
-    let bytes: Buffer | undefined;
-    try {
-      bytes = await readWholeFile(path, { limit: LARGEST_DOCKERFILE, signal: this.#signal });
-    } catch (error) {
-      this.#signal?.throwIfAborted();
-      const { code } = error as NodeJS.ErrnoException;
-      const lower = join(path, '..', 'dockerfile');
-      if (code === 'ENOENT' && basename(path) === 'Dockerfile' && existsSync(lower)) {
-        return await this.#readLocal(context, lower);
-      }
-      throw noDockerfile(path, code === 'ENOENT' ? 'there is none' : String(code), error);
-    }
-    if (bytes === undefined) throw noDockerfile(path, 'it is too large');
-    return { name: basename(path), text: decodeDockerfile(bytes) };
-  }
-
   #clone(source: GitSource): Promise<Cloned> {
     return this.#progress.step(`[internal] load git source ${hideCredentials(source.url)}`, async (step) => {
       const { fetchGit } = await import('../system/git.ts');
@@ -221,6 +203,12 @@ export class BuildContexts implements Disposable {
     });
   }
 
+  /** `-f URL`, beside whatever context. */
+  async #receiveDockerfile(url: string): Promise<DockerfileSource> {
+    const arrived = await this.#receive(url, 'Dockerfile');
+    return { name: lastName(new URL(url)) ?? 'Dockerfile', text: readArrivedDockerfile(arrived) };
+  }
+
   #openTar({ path, size }: Arrived): SourceNode {
     const fd = openSync(path, 'r');
     this.#held.defer(() => closeSync(fd));
@@ -230,6 +218,10 @@ export class BuildContexts implements Disposable {
   [Symbol.dispose](): void {
     this.#held.dispose();
   }
+}
+
+function isUrl(text: string): boolean {
+  return /^https?:\/\//.test(text);
 }
 
 function isDirectory(path: string): boolean {
@@ -250,53 +242,4 @@ function twoDockerfiles(context: ContextInput): ImagoError {
     want: 'a tar with the Dockerfile in it',
     remedy: 'leave --file out',
   });
-}
-
-/** The Dockerfile of a context that is not the user's directory; symlinks do not lead out of it. */
-function readInside(root: SourceNode, file: string | DockerfileSource | undefined): DockerfileSource {
-  if (typeof file === 'object') return file;
-  for (const path of file === undefined ? ['Dockerfile', 'dockerfile'] : [file]) {
-    const node = findSource(root, byteString(path), true);
-    if (node?.type !== 'file') continue;
-    if (node.size > LARGEST_DOCKERFILE) throw noDockerfile(path, 'it is too large');
-    return { name: basename(path), text: decodeDockerfile(readSource(node)) };
-  }
-  throw noDockerfile(file ?? 'Dockerfile', `there is none in ${PLACE}`);
-}
-
-function readText({ path, size }: Arrived): string {
-  if (size > LARGEST_DOCKERFILE) throw noDockerfile('-', 'it is too large');
-  return decodeDockerfile(readFileSync(path));
-}
-
-function noDockerfile(path: string, problem: string, cause?: unknown): ImagoError {
-  return new ImagoError('NO_DOCKERFILE', `cannot read the Dockerfile: ${problem}`, {
-    path,
-    remedy: problem.startsWith('there is none') ? 'name it with -f, or build in its directory' : undefined,
-    cause,
-  });
-}
-
-/**
- * `own` is `NAME.dockerignore` beside the Dockerfile NAME, which wins over the context's. As with BuildKit only
- * directories of the user's have one: a tar or a repository has what is meant to be there. Anything but a file counts as
- * none. Throws `BAD_CONTEXT` for what cannot be read.
- */
-function readIgnore(context: string, own?: string): string[] {
-  for (const path of [own, join(context, '.dockerignore')]) {
-    if (path === undefined || !existsSync(path)) continue;
-    const stat = statSync(path);
-    if (!stat.isFile()) continue;
-    if (stat.size > LARGEST_DOCKERFILE) throw badIgnore(path, 'it is too large');
-    try {
-      return parseIgnoreFile(readFileSync(path, 'utf8'));
-    } catch (error) {
-      throw badIgnore(path, (error as NodeJS.ErrnoException).code ?? String(error), error);
-    }
-  }
-  return [];
-}
-
-function badIgnore(path: string, problem: string, cause?: unknown): ImagoError {
-  return new ImagoError('BAD_CONTEXT', `cannot read the ignore file: ${problem}`, { path, cause });
 }

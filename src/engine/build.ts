@@ -27,7 +27,8 @@ import type { Store } from '../store/store.ts';
 import { type AgentSource, BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
 import { suggestStage, warnOfChecks } from './build-checks.ts';
-import { BuildContexts, type ContextInput, type DockerfileSource } from './build-context.ts';
+import { BuildContexts, type ContextInput } from './build-context.ts';
+import type { DockerfileSource } from './build-dockerfile.ts';
 import { settleEpoch } from './build-epoch.ts';
 import { factsOf } from './build-facts.ts';
 import { checkRunnable, isMultiPlatform, readPlatforms } from './build-platforms.ts';
@@ -39,7 +40,7 @@ import type { PullPolicy } from './with-image.ts';
 export interface BuildOptions {
   /** A directory, a git or http URL, or a tar (of any compression) or a Dockerfile as a stream; undefined: no files. */
   context?: ContextInput;
-  /** Path of the Dockerfile (default: `Dockerfile` in the context), or its text. */
+  /** Path of the Dockerfile (default: `Dockerfile` in the context), its URL, or its text. */
   file?: string | DockerfileSource;
   /** In place of a Dockerfile: one as it is parsed to. `ImageBuilder` makes such. */
   definition?: Dockerfile;

@@ -209,6 +209,13 @@ describe('a context from a URL', () => {
     const { image } = await lab.build('', { ...inside, context: `${base}/Dockerfile` });
     assert.deepEqual(image.config.config!.Labels, { from: 'http' });
   });
+  it('a Dockerfile beside a directory, and beside a tar', async () => {
+    for (const context of [lab.context, `${base}/context.tar.gz`]) {
+      const { image } = await lab.build('', { file: `${base}/Dockerfile?x=y`, context });
+      assert.deepEqual(image.config.config!.Labels, { from: 'http' });
+    }
+    await assert.rejects(lab.build('', { file: `${base}/none` }), { code: 'REMOTE_STATUS' });
+  });
   it('what is not there, without the secrets of its URL', async () => {
     const context = `${base.replace('//', '//user:pass@')}/no?token=hidden`;
     await assert.rejects(lab.build('', { ...inside, context }), (error: Error & { code: string }) => {

@@ -4,7 +4,7 @@ import { decodeDockerfile } from '../../build/dockerfile-text.ts';
 import { EPOCH_ARG } from '../../build/epoch.ts';
 import { ImagoError } from '../../core/errors.ts';
 import { type BuildOptions, buildImage } from '../../engine/build.ts';
-import { type DockerfileSource, LARGEST_DOCKERFILE } from '../../engine/build-context.ts';
+import { type DockerfileSource, LARGEST_DOCKERFILE } from '../../engine/build-dockerfile.ts';
 import { readWholeStream } from '../../system/read-whole.ts';
 import { type Call, parseCall, runCall } from '../build-call.ts';
 import { printChecks } from '../build-checks.ts';
@@ -35,7 +35,7 @@ export const command: Command = {
       type: 'string',
       short: 'f',
       value: 'path',
-      help: "The Dockerfile (default: PATH/Dockerfile; '-' is standard input)",
+      help: "The Dockerfile, or its URL (default: PATH/Dockerfile; '-' is standard input)",
     },
     'build-arg': {
       type: 'string',
