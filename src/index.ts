@@ -18,13 +18,9 @@ export { type ErrorDetails, ImagoError, isImagoError } from './core/errors.ts';
 export type { BuildOptions, BuildResult } from './engine/build.ts';
 export type { DefinitionOptions } from './engine/build-definition.ts';
 export { Engine, type RunOutcome, type RunRequest } from './engine/engine.ts';
-export {
-  type Annotation,
-  type AttestOptions,
-  type BuildOutput,
-  parseAnnotation,
-  parseOutput,
-} from './exporter/output-options.ts';
+export { type Annotation, parseAnnotation } from './exporter/annotation-options.ts';
+export type { AttestOptions } from './exporter/attest-options.ts';
+export { type BuildOutput, parseOutput } from './exporter/output-options.ts';
 export { DockerfileError } from './formats/dockerfile/errors.ts';
 export { dumpIndex } from './formats/erofs/dump.ts';
 export { IndexBuilder, type LayerIndex } from './formats/erofs/index-builder.ts';

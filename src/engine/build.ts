@@ -12,10 +12,14 @@ import { type Entitlement, type RunNetwork, type RunSettings, withHostname } fro
 import type { ReadyScanner, SbomScanner } from '../build/sbom/scan-plan.ts';
 import { readScan } from '../build/sbom/scan-read.ts';
 import { solvePlans } from '../build/solve.ts';
+import type { Annotation } from '../exporter/annotation-options.ts';
+import type { AttestOptions } from '../exporter/attest-options.ts';
 import { BuildCaches, checkCacheOptions } from '../exporter/cache.ts';
-import { chooseOutputs, type OutputResult, writeOutputs } from '../exporter/output.ts';
+import { chooseOutputs } from '../exporter/choose-outputs.ts';
+import { writeOutputs } from '../exporter/output.ts';
 import { checkOutputs } from '../exporter/output-check.ts';
-import type { Annotation, AttestOptions, BuildOutput } from '../exporter/output-options.ts';
+import type { BuildOutput } from '../exporter/output-options.ts';
+import type { OutputResult } from '../exporter/output-result.ts';
 import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { ImageDraft } from '../image/draft.ts';

@@ -7,7 +7,7 @@ import { encodeJson } from '../oci/json.ts';
 import { layerKind, layerMediaType, MEDIA_TYPES } from '../oci/media-types.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { imagePurl } from '../oci/purl.ts';
-import type { Annotation, AnnotationPlace } from './output-options.ts';
+import type { Annotation, AnnotationPlace } from './annotation-options.ts';
 
 /** One platform's result, its layers in the form in which they are to be named. */
 export interface PlatformImage {

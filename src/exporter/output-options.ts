@@ -1,23 +1,11 @@
 import { parseEpoch } from '../build/epoch.ts';
-import type { SbomScanner } from '../build/sbom/scan-plan.ts';
 import { ImagoError } from '../core/errors.ts';
-import { splitFields } from '../formats/dockerfile/mount.ts';
-import { formatPlatform, parsePlatform } from '../oci/platform.ts';
 import { type CompressionForm, defaultForm, parseForm } from '../store/compression-form.ts';
+import { type Annotation, annotationOf } from './annotation-options.ts';
+import { bad, boolean, cut, fieldsOf } from './option-fields.ts';
 
 export const OUTPUT_TYPES = ['image', 'registry', 'docker', 'oci', 'local', 'tar', 'cacheonly'] as const;
 export type OutputType = (typeof OUTPUT_TYPES)[number];
-
-/** Where an annotation goes: the manifest of an image, the index, or the descriptor that names one of them. */
-export type AnnotationPlace = 'manifest' | 'index' | 'manifest-descriptor' | 'index-descriptor';
-
-export interface Annotation {
-  place: AnnotationPlace;
-  /** `os/architecture`: of this platform's image only. */
-  platform?: string;
-  key: string;
-  value: string;
-}
 
 /** What becomes of a build: one `--output`. */
 export interface BuildOutput {
@@ -51,9 +39,6 @@ export interface BuildOutput {
   attestationPrefix?: string;
   annotations?: readonly Annotation[];
 }
-
-const TRUE = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
-const FALSE = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
 
 /**
  * The value of `--output` (docs.docker.com/build/exporters): `type=oci,dest=a.tar`, a directory for type=local, or
@@ -164,159 +149,4 @@ function formOf(kind = 'gzip', level: string | undefined): CompressionForm {
   }
   if (kind === 'uncompressed') return defaultForm('none');
   return parseForm(level === undefined ? kind : `${kind}:${level}`);
-}
-
-const PLACES = ['manifest', 'index', 'manifest-descriptor', 'index-descriptor'] as const;
-
-/** `annotation.key`, `annotation-index.key`, `annotation-manifest[linux/amd64].key`. */
-function annotationOf(name: string, value: string): Annotation {
-  const match = /^annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)$/.exec(name);
-  if (match === null) throw bad('malformed annotation', 'annotation[-place][platform].key=value', name);
-  return placed(match[1] ?? 'manifest', match[2], match[3]!, value, name);
-}
-
-/** The value of `--annotation`: `[place[platform][,place…]:]key=value`. One for each place. Throws `BAD_OUTPUT`. */
-export function parseAnnotation(text: string): Annotation[] {
-  const match = /^(?:([a-z-]+(?:\[[A-Za-z0-9_/-]+\])?(?:,[a-z-]+(?:\[[A-Za-z0-9_/-]+\])?)*):)?([^=\s]+)=(.*)$/s.exec(
-    text,
-  );
-  if (match === null) throw bad('malformed annotation', '[manifest:|index:|…]key=value', text);
-  const [, places = 'manifest', key, value] = match;
-  return places.split(',').map((place) => {
-    const [, name, platform] = /^([a-z-]+)(?:\[(.*)\])?$/.exec(place)!;
-    return placed(name!, platform, key!, value!, text);
-  });
-}
-
-function placed(place: string, platform: string | undefined, key: string, value: string, text: string): Annotation {
-  if (!(PLACES as readonly string[]).includes(place))
-    throw bad('unknown place of an annotation', PLACES.join(', '), text);
-  const annotation: Annotation = { place: place as AnnotationPlace, key, value };
-  if (platform === undefined) return annotation;
-  if (place.startsWith('index')) throw bad('an index has no platform', `annotation-${place}.KEY`, text);
-  return { ...annotation, platform: formatPlatform(parsePlatform(platform)) };
-}
-
-/** How a provenance is written. */
-export interface ProvenanceOptions {
-  /** `max` tells build arguments and the Dockerfile itself. Default min. */
-  mode?: 'min' | 'max';
-  /** Of SLSA's predicate. Default v1. */
-  version?: 'v0.2' | 'v1';
-  builderId?: string;
-  /** The user's word for it. */
-  reproducible?: boolean;
-}
-
-export interface AttestOptions {
-  provenance?: ProvenanceOptions;
-  /** True: of what the package databases tell; or what an image finds. */
-  sbom?: boolean | SbomScanner;
-}
-
-/**
- * `--provenance`, `--sbom` and `--attest` together, as docker buildx reads them: an empty value is none. Throws
- * `BAD_ATTESTATION`.
- */
-export function parseAttestations(words: {
-  provenance?: string;
-  sbom?: string;
-  attest?: readonly string[];
-}): AttestOptions {
-  const out: AttestOptions = {};
-  const seen = new Set<string>();
-  const take = (text: string, type?: string): void => {
-    const pairs = readAttest(text, type);
-    const kind = pairs.get('type');
-    if (kind !== 'sbom' && kind !== 'provenance') {
-      throw badAttest(
-        kind === undefined ? 'an attestation has no type' : 'unknown attestation type',
-        'type=sbom or type=provenance',
-        text,
-      );
-    }
-    if (seen.has(kind)) throw badAttest(`duplicate attestation field ${kind}`, 'one of each type', text);
-    seen.add(kind);
-    if (pairs.get('disabled') === 'true') return;
-    if (kind === 'sbom') out.sbom = sbomOf(pairs, text);
-    else out.provenance = provenanceOf(pairs, text);
-  };
-  for (const text of words.attest ?? []) take(text);
-  if (words.provenance) take(words.provenance, 'provenance');
-  if (words.sbom) take(words.sbom, 'sbom');
-  return out;
-}
-
-function readAttest(text: string, type: string | undefined): Map<string, string> {
-  const pairs = new Map<string, string>(type === undefined ? [] : [['type', type]]);
-  if (type !== undefined && (TRUE.has(text) || FALSE.has(text))) return pairs.set('disabled', String(FALSE.has(text)));
-  const fields = fieldsOf(text, 'BAD_ATTESTATION', 'attestation').map((field) =>
-    cut(field, 'BAD_ATTESTATION', 'attestation'),
-  );
-  const kind = type ?? fields.findLast(([key]) => key === 'type')?.[1];
-  for (const [key, value, written] of fields) {
-    if (key === 'disabled') pairs.set(key, String(TRUE.has(value)));
-    // A generator's parameters are as they are written.
-    else pairs.set(kind !== 'sbom' || key === 'type' || key === 'generator' ? key : written, value);
-  }
-  return pairs;
-}
-
-/** Whatever else it says is for the generator. */
-function sbomOf(pairs: ReadonlyMap<string, string>, text: string): true | SbomScanner {
-  const { type: _type, disabled: _disabled, generator, ...parameters } = Object.fromEntries(pairs);
-  if (generator !== undefined && generator !== '') return { generator, parameters };
-  const [unknown] = Object.keys(parameters);
-  if (unknown === undefined && generator === undefined) return true;
-  const problem =
-    unknown === undefined ? 'the generator of an SBOM has no name' : `unknown option ${unknown} of an SBOM`;
-  throw badAttest(problem, 'type=sbom, or type=sbom,generator=IMAGE', text);
-}
-
-function provenanceOf(pairs: ReadonlyMap<string, string>, text: string): ProvenanceOptions {
-  const options: ProvenanceOptions = {};
-  for (const [key, value] of pairs) {
-    if (key === 'mode' && (value === 'min' || value === 'max')) options.mode = value;
-    else if (key === 'version' && (value === 'v1' || value === 'v0.2')) options.version = value;
-    else if (key === 'builder-id') options.builderId = value;
-    else if (key === 'reproducible') options.reproducible = boolean(key, value);
-    else if (key !== 'type' && key !== 'disabled' && key !== 'inline-only') {
-      throw badAttest(
-        `bad option ${key} of a provenance`,
-        'mode=min|max, version=v0.2|v1, builder-id=…, reproducible=…',
-        text,
-      );
-    }
-  }
-  return options;
-}
-
-function fieldsOf(text: string, code: string, what: string): string[] {
-  try {
-    return splitFields(text);
-  } catch (cause) {
-    throw new ImagoError(code, `the value of ${what} is not CSV`, { want: 'key=value,…', got: text, cause });
-  }
-}
-
-/** The key in lower case, the value, and the key as it is written. */
-function cut(field: string, code: string, what: string): [key: string, value: string, written: string] {
-  const equals = field.indexOf('=');
-  const written = field.slice(0, Math.max(equals, 0));
-  if (equals > 0) return [written.trim().toLowerCase(), field.slice(equals + 1), written];
-  throw new ImagoError(code, `invalid value of ${what}`, { want: 'key=value', got: field, exitCode: 125 });
-}
-
-function boolean(key: string, value: string): boolean {
-  if (TRUE.has(value)) return true;
-  if (FALSE.has(value)) return false;
-  throw bad(`non-boolean value of ${key}`, 'true or false', value);
-}
-
-function bad(summary: string, want: string, got: string | undefined): ImagoError {
-  return new ImagoError('BAD_OUTPUT', summary, { want, got, exitCode: 125 });
-}
-
-function badAttest(summary: string, want: string, got: string, remedy?: string): ImagoError {
-  return new ImagoError('BAD_ATTESTATION', summary, { want, got, remedy, exitCode: 125 });
 }

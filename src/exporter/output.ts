@@ -1,84 +1,47 @@
-import { randomUUID } from 'node:crypto';
 import { basename } from 'node:path';
 import { writeLayoutDirectory } from '../archive/write-directory.ts';
 import { writeFileWhole } from '../archive/write-file.ts';
 import { type ArchiveSink, writeLayoutTar } from '../archive/write-tar.ts';
-
 import { ImageFiles } from '../build/context/image-source.ts';
 import { formatEpoch } from '../build/epoch.ts';
-
 import type { BuildProgress, StepProgress } from '../build/events.ts';
-import { type BuildFacts, composeProvenance } from '../build/provenance.ts';
-
 import { limitTimes, rewriteTimes } from '../build/reproducible.ts';
-import { composeSbom } from '../build/sbom/sbom.ts';
-
 import { byteString } from '../core/bytes.ts';
-import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
-import { composeStatement, type Predicate } from '../image/attestation.ts';
 import type { ImageDraft } from '../image/draft.ts';
 import { parseTag } from '../image/tag-by-name.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
-import { encodeJson } from '../oci/json.ts';
-import { formatPlatform, type Platform } from '../oci/platform.ts';
-import { familiarReference, formatReference, type Reference } from '../oci/reference.ts';
+import { formatPlatform } from '../oci/platform.ts';
+import { formatReference, type Reference } from '../oci/reference.ts';
 import { DEFAULT_FORM } from '../store/compression-form.ts';
 import { Ingest } from '../store/ingest.ts';
 import type { Lease } from '../store/lease.ts';
-import type { Store } from '../store/store.ts';
+import type { Annotation } from './annotation-options.ts';
+import { isLoad } from './choose-outputs.ts';
 import { composeOutputLayout } from './output-archive.ts';
+import { Attestations, type AttestRequest, type BuiltPlatform } from './output-attest.ts';
 import { writeFilesDirectory } from './output-directory.ts';
-import { type FileResult, fileSubjects, writeFilesTar } from './output-files.ts';
+import { type FileResult, writeFilesTar } from './output-files.ts';
 import { type ComposedImage, composeImage, type PlatformImage } from './output-image.ts';
 import { fileForm, type LayerFiles, storeForm } from './output-layers.ts';
-import type { Annotation, AttestOptions, BuildOutput } from './output-options.ts';
+import type { BuildOutput } from './output-options.ts';
 import { pushedForm, pushOutput } from './output-push.ts';
+import { describeResult, type OutputResult } from './output-result.ts';
 
-/** What a build made for one platform. */
-export interface BuiltPlatform {
-  platform: Platform;
-  draft: ImageDraft;
-  /** What a scanner found of it. */
-  sbom?: readonly Predicate[];
-}
-
-export interface OutputRequest {
-  store: Store;
+export interface OutputRequest extends AttestRequest {
   /** Holds the layers. */
   lease: Lease;
   images: readonly BuiltPlatform[];
   /** An index of images, or a directory each, also where there is one. */
   multiPlatform: boolean;
-  /** Of `--tag`. */
-  references: readonly Reference[];
   /** None: an image in the store. */
   outputs: readonly BuildOutput[];
   annotations: readonly Annotation[];
-  attest: AttestOptions;
-  /** The build so far; told in a provenance. */
-  facts: Omit<BuildFacts, 'invocationId' | 'finished'>;
-  epoch?: Date;
   /** Of all outputs. */
   rewriteTimestamp?: boolean;
   /** Where dest=- goes. */
   stdout?: ArchiveSink;
   progress: BuildProgress;
-  signal?: AbortSignal;
-}
-
-export interface OutputResult {
-  /** Of one platform the config's digest, of several the index's. Of a result that is files alone, nothing has it. */
-  id: Digest;
-  /** What the names stand for. */
-  descriptor: Descriptor;
-  /** Each one's image, in the order asked for. */
-  platforms: { platform: Platform; id: Digest; descriptor: Descriptor }[];
-  /** As people type them. */
-  references: string[];
-  /** Keys and values as in docker buildx's metadata file. */
-  metadata: Record<string, unknown>;
 }
 
 /** Makes of a build's result what was asked for, one after the other. */
@@ -86,44 +49,16 @@ export async function writeOutputs(request: OutputRequest): Promise<OutputResult
   return await new OutputWriter(request).write();
 }
 
-/** The usual one, and that of flags beside `--output`. Throws `BAD_OUTPUT` for what cannot go together. */
-export function chooseOutputs(
-  outputs: readonly BuildOutput[],
-  { push = false, load = false }: { push?: boolean; load?: boolean } = {},
-): BuildOutput[] {
-  if (outputs.length === 0) return [{ type: push ? 'registry' : 'image' }];
-  const isImage = ({ type }: BuildOutput): boolean => type === 'image' || type === 'registry';
-  const chosen = outputs.map((output) => (push && isImage(output) ? { ...output, push: true } : output));
-  if (push && !outputs.some(isImage)) chosen.push({ type: 'registry' });
-  if (load && !outputs.some((output) => isImage(output) || isLoad(output))) chosen.push({ type: 'image' });
-  const places = chosen.map(({ dest }) => dest).filter((dest) => dest !== undefined);
-  const twice = places.find((dest, i) => places.indexOf(dest) !== i);
-  if (twice === undefined) return chosen;
-  throw new ImagoError('BAD_OUTPUT', 'two outputs go to the same place', { got: twice, remedy: 'give each its own' });
-}
-
-function checkNames(predicates: readonly Predicate[]): void {
-  const names = predicates.map(({ fileName }) => fileName);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice === undefined) return;
-  throw new ImagoError('BAD_SCAN', `two attestations would be called ${twice}`, { remedy: 'leave one of them out' });
-}
-
-/** type=docker without a file: into the store. */
-function isLoad({ type, dest }: BuildOutput): boolean {
-  return type === 'docker' && dest === undefined;
-}
-
 class OutputWriter {
   readonly #request: OutputRequest;
-  readonly #facts: BuildFacts;
+  readonly #attestations: Attestations;
   /** By draft and time. */
   readonly #rewritten: Map<string, Promise<ImageDraft>> = new Map();
   #result: { composed: ComposedImage; names: Reference[] } | undefined;
 
   constructor(request: OutputRequest) {
     this.#request = request;
-    this.#facts = { ...request.facts, invocationId: randomUUID().replaceAll('-', ''), finished: new Date() };
+    this.#attestations = new Attestations(request);
   }
 
   async write(): Promise<OutputResult> {
@@ -140,7 +75,7 @@ class OutputWriter {
       );
     }
     const { composed, names } = this.#result ?? { composed: await this.#composeAlone(), names: [] };
-    return this.#tell(composed, names);
+    return describeResult(composed, names, this.#attestations.provenance());
   }
 
   async #export(output: BuildOutput, step: StepProgress): Promise<void> {
@@ -227,7 +162,7 @@ class OutputWriter {
         open.push(files);
         const { platform } = images[i]!;
         const word = formatPlatform(platform).replaceAll('/', '_');
-        const extra = await this.#statements(images[i]!, draft, files, step);
+        const extra = await this.#attestations.statements(images[i]!, draft, files, step);
         results.push({
           directory: split ? byteString(word) : '',
           files,
@@ -246,23 +181,6 @@ class OutputWriter {
     } finally {
       for (const files of open) files[Symbol.dispose]();
     }
-  }
-
-  /** Attestations of a result that is files: about each of them. */
-  async #statements(
-    image: BuiltPlatform,
-    draft: ImageDraft,
-    files: ImageFiles,
-    step: StepProgress,
-  ): Promise<{ name: string; bytes: Uint8Array }[]> {
-    const predicates = await this.#predicates(image, draft, step);
-    checkNames(predicates);
-    if (predicates.length === 0) return [];
-    const subjects = await fileSubjects(files, this.#request.signal);
-    return predicates.map((predicate) => ({
-      name: predicate.fileName,
-      bytes: Buffer.from(`${JSON.stringify(composeStatement(predicate, subjects), null, 2)}\n`),
-    }));
   }
 
   #epoch({ epoch = this.#request.epoch }: BuildOutput): Date | undefined {
@@ -304,7 +222,11 @@ class OutputWriter {
     const parts: PlatformImage[] = [];
     for (const [i, draft] of drafts.entries()) {
       const image = images[i]!;
-      parts.push({ platform: image.platform, draft, predicates: await this.#predicates(image, draft, step) });
+      parts.push({
+        platform: image.platform,
+        draft,
+        predicates: await this.#attestations.predicates(image, draft, step),
+      });
     }
     return composeImage(parts, {
       names: names.map(formatReference),
@@ -323,29 +245,6 @@ class OutputWriter {
     return composeImage(parts, { names: [], index, annotations: [], ociMediaTypes: true, ociArtifact: false });
   }
 
-  async #predicates({ sbom }: BuiltPlatform, draft: ImageDraft, step?: StepProgress): Promise<Predicate[]> {
-    const { store, attest, epoch, references } = this.#request;
-    const out: Predicate[] = [...(sbom ?? [])];
-    if (attest.sbom === true) {
-      // As old as the image: the same image has the same document.
-      const created = epoch ?? new Date(draft.config.created ?? 0);
-      const name = references[0] === undefined ? 'image' : familiarReference(references[0]);
-      out.push(await composeSbom(store, draft, { created, name, note: (text) => step?.note(text) }));
-    }
-    if (attest.provenance !== undefined) out.push(this.#provenance());
-    return out;
-  }
-
-  #provenance(): Predicate {
-    const {
-      mode = 'min',
-      version = 'v1',
-      builderId = '',
-      reproducible = false,
-    } = this.#request.attest.provenance ?? {};
-    return composeProvenance(this.#facts, { mode, version, builderId, reproducible });
-  }
-
   #names(output: BuildOutput): Reference[] {
     const all = [...this.#request.references, ...(output.names ?? []).map(parseTag)];
     return [...new Map(all.map((name) => [formatReference(name), name])).values()];
@@ -356,35 +255,5 @@ class OutputWriter {
     if (dest !== '-') return await writeFileWhole(dest, write);
     if (stdout !== undefined) return await write(stdout);
     throw new ImagoError('BAD_OUTPUT', 'there is no standard output to write to', { remedy: 'name a file' });
-  }
-
-  #tell(composed: ComposedImage, names: readonly Reference[]): OutputResult {
-    const { descriptor } = composed.root;
-    const { id, platform } = composed.images[0]!;
-    const single = descriptor.digest === composed.images[0]!.manifest.digest;
-    const metadata: Record<string, unknown> = {
-      ...(single ? { 'containerimage.config.digest': id } : {}),
-      'containerimage.descriptor': single
-        ? { ...descriptor, annotations: { 'config.digest': id }, platform }
-        : descriptor,
-      'containerimage.digest': descriptor.digest,
-      ...(names.length === 0 ? {} : { 'image.name': names.map(formatReference).join(',') }),
-    };
-    const { value } = this.#provenance();
-    for (const image of composed.images) {
-      const suffix = composed.images.length === 1 ? '' : `/${formatPlatform(image.platform)}`;
-      metadata[`buildx.build.provenance${suffix}`] = JSON.parse(Buffer.from(encodeJson(value)).toString());
-    }
-    return {
-      id: composed.images.length === 1 ? id : descriptor.digest,
-      descriptor,
-      references: names.map(familiarReference),
-      platforms: composed.images.map((image) => ({
-        platform: image.platform,
-        id: image.id,
-        descriptor: image.manifest,
-      })),
-      metadata,
-    };
   }
 }
