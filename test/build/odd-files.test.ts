@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -47,7 +56,7 @@ describe('pipes and devices in the place of files', () => {
     }
   });
 
-  it('waiting for a pipe ends with Ctrl-C', { timeout: 20_000 }, async () => {
+  it('waiting for a pipe ends with Ctrl-C', { timeout: 60_000 }, async () => {
     using lab = new BuildLab();
     execFileSync('mkfifo', [join(lab.context, 'pipe')]);
     for (const words of [
@@ -59,7 +68,8 @@ describe('pipes and devices in the place of files', () => {
         stdio: ['pipe', 'ignore', 'ignore'],
       });
       child.stdin.end('FROM scratch\n');
-      await sleep(1500);
+      const pipe = join(lab.context, 'pipe');
+      while (child.exitCode === null && !hasOpen(child.pid!, pipe)) await sleep(20);
       assert.equal(child.exitCode, null);
       child.kill('SIGINT');
       assert.deepEqual(await once(child, 'close'), [130, null]);
@@ -79,6 +89,18 @@ describe('pipes and devices in the place of files', () => {
     await assert.rejects(lab.build('FROM base', { secrets: { s: { file: '/dev/zero' } } }), /secret s is too big/);
   });
 });
+
+function hasOpen(pid: number, path: string): boolean {
+  const directory = `/proc/${pid}/fd`;
+  return readdirSync(directory).some((name) => {
+    try {
+      return readlinkSync(join(directory, name)) === path;
+    } catch {
+      // Closed meanwhile.
+      return false;
+    }
+  });
+}
 
 describe('contexts that are hard to read', () => {
   it('a path that is longer than the system takes', async () => {
