@@ -279,7 +279,7 @@ describe('a provenance', () => {
       uri: base + name,
       digest: { sha256: createHash('sha256').update(files.get(name)!).digest('hex') },
     });
-    const attest = { provenance: {} };
+    const attest = { provenance: { version: 'v0.2' as const } };
     const contexts = { more: `${base}/more` };
     const whole = await buildImage(lab.store, { context: `${base}/c.tar.gz?key=hidden`, contexts, attest });
     const { materials, invocation } = statements(lab, whole)[0]!.statement.predicate;
