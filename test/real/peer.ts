@@ -98,7 +98,12 @@ export async function compareBuilds(store: Store, peer: Peer, build: RealBuild, 
   mkdirSync(work, { recursive: true });
   const place = mkdtempSync(join(work, 'case-'));
   try {
-    const [own, other] = await Promise.all([buildHere(store, build), buildThere(peer, build, place)]);
+    const [here, there] = await Promise.allSettled([buildHere(store, build), buildThere(peer, build, place)]);
+    if (here.status === 'rejected' || there.status === 'rejected') {
+      const said = [here, there].map((result) => (result.status === 'rejected' ? showError(result.reason) : 'worked'));
+      throw new Error(`here: ${said[0]}\nthere: ${said[1]}`);
+    }
+    const [own, other] = [here.value, there.value];
     const ignored = [...VOLATILE, ...(build.volatile ?? [])].map((source) => new RegExp(source));
     const lines = compareTrees(own.tree, other.tree, [...own.seen, ...other.seen], start)
       .filter(({ path }) => !ignored.some((pattern) => pattern.test(path)))
@@ -107,6 +112,11 @@ export async function compareBuilds(store: Store, peer: Peer, build: RealBuild, 
   } finally {
     rmSync(place, { recursive: true });
   }
+}
+
+/** The end of what a failing step printed is in it. */
+function showError(error: Error & { output?: string }): string {
+  return `${error.message}\n${(error.output ?? '').slice(-1000)}`;
 }
 
 async function buildHere(store: Store, build: RealBuild): Promise<Built> {

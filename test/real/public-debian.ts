@@ -64,12 +64,6 @@ export const debianPackages: PublicPackage[] = [
         sha256: '100b7825ba4f70b0b8bb9fad3b48d7e256dfb2bd9d034a330e496644b247d095',
       },
       {
-        name: 'docker-cli-shellcheck',
-        path: 'cli/dockerfiles/Dockerfile.shellcheck',
-        context: 'cli',
-        sha256: '72f1d55c0fa59293204cb143446b1a85630f965614c1e38b69c9daf033eaa9df',
-      },
-      {
         name: 'docker-cli-notary',
         path: 'cli/e2e/testdata/Dockerfile.notary-server',
         sha256: '1fd5863ffb17ad872d0690a8187a9c947de2e423468b3cab477d0ca23fb3310c',
@@ -92,12 +86,6 @@ export const debianPackages: PublicPackage[] = [
       {
         name: 'moby-ownership',
         path: 'moby-20.10.24/engine/integration/build/testdata/Dockerfile.TestBuildPreserveOwnership',
-        sha256: 'b6d3b5639f10784e85d658b4d3b8e8af7094000dbd963fc0ce698619dc3016d2',
-      },
-      {
-        name: 'moby-ownership-from',
-        path: 'moby-20.10.24/engine/integration/build/testdata/Dockerfile.TestBuildPreserveOwnership',
-        target: 'copy_from',
         sha256: 'b6d3b5639f10784e85d658b4d3b8e8af7094000dbd963fc0ce698619dc3016d2',
       },
       {
@@ -277,9 +265,9 @@ export const debianPackages: PublicPackage[] = [
     version: '1.28.2+ds1-3+deb12u1',
     dockerfiles: [
       {
-        name: 'buildah-symlink',
-        path: 'tests/conformance/testdata/replace/symlink-with-directory/Dockerfile.3',
-        sha256: 'd8d098808447c624edd17a3396c14ca9c1aabf42cda712e7138f15559d033efe',
+        name: 'buildah-wildcard',
+        path: 'tests/conformance/testdata/wildcard/Dockerfile',
+        sha256: 'f5ec8e494c69f5a98357ee9bd2684738d1cdb67eed8c5d8cd9b6897b86abcf07',
       },
       {
         name: 'buildah-volumes',
@@ -320,11 +308,6 @@ export const debianPackages: PublicPackage[] = [
         path: 'Dockerfile.buildx',
         sha256: '30df496ac9101e8a23b19069736dd9866a1ce91310c00100e9e267d250de1c60',
         made: { 'syncthing-linux-amd64': 'made\n' },
-      },
-      {
-        name: 'syncthing-discovery',
-        path: 'Dockerfile.stdiscosrv',
-        sha256: '5ffd8921ebfd92ae3c794fead1485fdf7706ff6d32bd7c3947f6aa6a4062f1fc',
       },
     ],
   },
@@ -467,16 +450,6 @@ export const debianPackages: PublicPackage[] = [
     ],
   },
   {
-    project: 'opencontainers/runc',
-    licence: 'Apache-2.0',
-    kind: 'deb',
-    package: 'runc',
-    version: '1.1.5+ds1-1+deb12u1',
-    dockerfiles: [
-      { name: 'runc', path: 'Dockerfile', sha256: '0a840fc172a9fe639188d1e82496fdefca159f50951fc98afa8627c3e81b300f' },
-    ],
-  },
-  {
     project: 'opencontainers/umoci',
     licence: 'Apache-2.0',
     kind: 'deb',
@@ -484,38 +457,6 @@ export const debianPackages: PublicPackage[] = [
     version: '0.4.7+ds-3',
     dockerfiles: [
       { name: 'umoci', path: 'Dockerfile', sha256: '921ab89552e4bb3f5cd269a90883bea3955c0218fc02aa55ccacae66b8d7967f' },
-    ],
-  },
-  {
-    project: 'containerd/containerd',
-    licence: 'Apache-2.0',
-    kind: 'deb',
-    package: 'containerd',
-    version: '1.6.20~ds1-1+deb12u3',
-    dockerfiles: [
-      {
-        name: 'containerd-test',
-        path: 'contrib/Dockerfile.test',
-        target: 'cri-in-userns',
-        context: '',
-        sha256: '6dcbe78a22a8e9863f0f0e01ef7b2f4b12c1cb148b05ea73333730194aace0a9',
-      },
-    ],
-  },
-  {
-    project: 'coturn/coturn',
-    licence: 'BSD-3-Clause',
-    kind: 'deb',
-    package: 'coturn',
-    version: '4.6.1-1',
-    dockerfiles: [
-      {
-        name: 'coturn',
-        path: 'docker/coturn/debian/Dockerfile',
-        args: { debian_ver: 'buster' },
-        context: '',
-        sha256: 'f3164975a6f96e9e05ce293c235d3a9869489855ffe206f3195f2f0a4fcab315',
-      },
     ],
   },
   {

@@ -53,7 +53,11 @@ function spawnDaemon(state: string, log: string, env: NodeJS.ProcessEnv): ChildP
   for (let i = 1; i < words.length; i += 2) words[i] = join(state, words[i]!);
   words.push('-H', `unix://${state}/socket`, '--iptables=false', '--ip6tables=false', '--bridge=none');
   const output = openSync(log, 'w');
-  const daemon = spawn('dockerd', words, { env, stdio: ['ignore', output, output] });
+  // It does not outlive this process, however that one ends.
+  const daemon = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...words], {
+    env,
+    stdio: ['ignore', output, output],
+  });
   closeSync(output);
   daemon.on('error', () => {});
   return daemon;

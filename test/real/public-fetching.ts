@@ -7,7 +7,7 @@ import type { Apt } from './public-apt.ts';
 import { mustRun } from './public-run.ts';
 
 /** What their Dockerfiles start from. */
-const NAMES = ['debian:bullseye-slim', 'node:12.8.3', 'node:20-bookworm-slim', 'node:24-slim', 'node:24-trixie-slim'];
+const NAMES = ['debian:bullseye-slim', 'node:24-slim', 'node:24-trixie-slim'];
 
 const NPM = 'npm@11.6.2';
 const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
@@ -29,7 +29,7 @@ export async function makeFetchingRoot(apt: Apt, home: string): Promise<string> 
   writeFileSync(hook, HOOK, { mode: 0o755 });
   const root = join(home, 'fetching.tar');
   const parts = ['doc', 'info', 'locale', 'man'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`);
-  const options = ['--variant=minbase', '--include=libatomic1', '--dpkgopt=force-unsafe-io', ...parts];
+  const options = ['--variant=apt', '--include=libatomic1', '--dpkgopt=force-unsafe-io', ...parts];
   const lines = [
     `--customize-hook=copy-in ${join(added, 'usr')} ${join(added, 'etc')} /`,
     `--customize-hook=${hook} "$1"`,
@@ -49,6 +49,9 @@ chmod 666 "$1/var/log/traced.log"
 
 export async function importFetchingBase(store: Store, peer: Peer, root: string): Promise<void> {
   const registry = (await mustRun(['npm', 'config', 'get', 'registry'])).trim();
-  const changes = [`ENV NODE_EXTRA_CA_CERTS=${CERTIFICATES} npm_config_registry=${registry}`, 'CMD ["bash"]'];
+  const changes = [
+    `ENV NODE_EXTRA_CA_CERTS=${CERTIFICATES} NODE_DISABLE_COMPILE_CACHE=1 npm_config_registry=${registry}`,
+    'CMD ["bash"]',
+  ];
   await importRoot(store, peer, root, NAMES, changes);
 }

@@ -23,8 +23,11 @@ export class PublicLab implements AsyncDisposable {
   #reason: string | undefined;
   #fetching: Promise<unknown> = Promise.resolve();
 
-  /** Once. What this machine lacks makes every comparison skip; other failures are thrown. */
-  async open(packages: PublicPackage[]): Promise<void> {
+  /**
+   * Once. What this machine lacks makes every comparison skip; other failures are thrown. `fetches`: whether one is
+   * wanted whose steps fetch.
+   */
+  async open(packages: PublicPackage[], fetches: boolean): Promise<void> {
     let apt: Apt;
     try {
       apt = await openApt(this.#place('apt'));
@@ -33,8 +36,9 @@ export class PublicLab implements AsyncDisposable {
       return;
     }
     // The cases that fetch come last: this goes on beside the others.
-    const root = makeFetchingRoot(apt, this.#place('fetching'));
-    this.#fetching = root;
+    const root = fetches ? makeFetchingRoot(apt, this.#place('fetching')) : undefined;
+    this.#fetching = Promise.resolve(root);
+    this.#fetching.catch(() => {});
     const others = [
       this.#start(apt),
       prepareBuilds(apt, packages, this.#home),
@@ -46,6 +50,7 @@ export class PublicLab implements AsyncDisposable {
     this.#builds = builds;
     if (this.#peer === undefined) return;
     await importPublicBases(this.#store, this.#peer, roots);
+    if (root === undefined) return;
     this.#fetching = root.then((tar) => importFetchingBase(this.#store, this.#peer!, tar));
     this.#fetching.catch(() => {});
   }

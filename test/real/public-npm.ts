@@ -32,8 +32,6 @@ export const npmPackages: PublicPackage[] = [
         name: 'statsd',
         path: 'Dockerfile',
         sha256: 'd8dafa67eb1d9782dcddff2cb8469a5f448cebc3db3e34b656508521ede2fcfc',
-        fetches: true,
-        volatile: FETCHED,
       },
     ],
   },
@@ -121,9 +119,9 @@ export const npmPackages: PublicPackage[] = [
         name: 'redwood-api',
         path: 'dist/commands/setup/docker/templates/Dockerfile',
         target: 'api_serve',
+        // Docker 20.10 leaves mount points behind.
         sha256: '3b1d3f709fde24e74dbaf60b03687d53da48b4165c8db75faef8e4d3edfc94b7',
-        fetches: true,
-        volatile: FETCHED,
+        volatile: ['^home/node/\\.yarn/berry/cache$'],
         made: {
           '.yarnrc.yml': 'nodeLinker: node-modules\n',
           'package.json': '{}\n',
@@ -151,7 +149,8 @@ export const npmPackages: PublicPackage[] = [
         context: 'templates/default-app',
         sha256: '6634ba2fc24539514a72673ce10680b13ebac978a00edf87c3c4db25f7e2da4b',
         fetches: true,
-        volatile: FETCHED,
+        // Docker 20.10 leaves mount points behind.
+        volatile: [...FETCHED, '^home/node/\\.cache'],
         made: {
           '.yarn/releases/yarn.cjs': '\n',
           '.yarnrc.yml': 'nodeLinker: node-modules\n',

@@ -67,6 +67,7 @@ async function unpackDebian(apt: Apt, root: string): Promise<void> {
     rmSync(join(root, 'usr/share', part), { recursive: true, force: true });
   for (const path of [
     'etc/apt/sources.list',
+    'etc/apt/sources.list.d/main.list',
     'etc/locale.gen',
     'usr/lib/ssl/openssl.cnf',
     'usr/share/keyrings/empty.gpg',

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { debianPackages } from './public-debian.ts';
 import { PublicLab } from './public-lab.ts';
@@ -8,14 +10,34 @@ const packages = [...debianPackages, ...npmPackages];
 const wanted: string[] = (process.env.IMAGO_TEST_DOCKERFILES_ONLY ?? '').split(' ').filter((name) => name !== '');
 const skip: string | false = process.getuid?.() === 0 ? false : 'RUN needs root';
 
+it('SOURCES.md says where each comes from', () => {
+  const text = readFileSync(join(import.meta.dirname, 'SOURCES.md'), 'utf8');
+  for (const { project, licence, package: name, version, dockerfiles } of packages) {
+    for (const dockerfile of dockerfiles) {
+      const line = text.split('\n').find((row) => row.startsWith(`| ${dockerfile.name} |`));
+      for (const word of [project, licence, name, version, dockerfile.path, dockerfile.sha256]) {
+        assert.ok(line?.includes(word), `${dockerfile.name}: ${word}`);
+      }
+    }
+  }
+});
+
 describe('Dockerfiles of public projects, fetched, build as docker builds them', { concurrency: 2, skip }, () => {
   const lab = new PublicLab();
-  before(() => lab.open(packages), { timeout: 300_000 });
+  const dockerfiles = packages
+    .flatMap((item) => item.dockerfiles)
+    .filter(({ name }) => wanted.length === 0 || wanted.includes(name));
+  before(
+    () =>
+      lab.open(
+        packages,
+        dockerfiles.some(({ fetches }) => fetches === true),
+      ),
+    { timeout: 300_000 },
+  );
   after(() => lab[Symbol.asyncDispose]());
-  const dockerfiles = packages.flatMap((item) => item.dockerfiles);
   for (const fetches of [false, true]) {
     for (const { name } of dockerfiles.filter((item) => (item.fetches === true) === fetches)) {
-      if (wanted.length > 0 && !wanted.includes(name)) continue;
       it(name, { timeout: 300_000 }, async (t) => {
         const result = await lab.compare(name);
         if (typeof result === 'string') t.skip(result);

@@ -34,11 +34,9 @@ case "$name $*" in
   case $last in *[:@]*) directory=$(basename "$last" .git) ;; esac
   # Places that builds change into.
   mkdir -p "$directory/nats" "$directory/protoc-gen-gogo"
-  for script in autogen.sh build_linux.sh configure config install.sh; do cp "$0" "$directory/$script"; done
+  for script in autogen.sh configure config install.sh; do cp "$0" "$directory/$script"; done
   ;;
 'git describe '* | 'git rev-parse '*) echo v1.2.3 ;;
-'git init'*) mkdir -p .git ;;
-'git fetch '*) leave LICENSE promhttp/src/promhttp.c ;;
 'go install '* | 'go get '*)
   shift
   for word; do
@@ -82,8 +80,4 @@ case "$PWD $name $*" in
   leave share/nghttp2/fetch-ocsp-response bin/h2load bin/nghttpx bin/nghttp bin/nghttpd lib/nghttp2/reuseport_kern.o
   ;;
 *\ make\ podman-remote*) leave "bin/$2-${GOOS:-linux}" ;;
-/build/prom*\ make*) leave libprom.so libpromhttp.so ../include/prom.h /build/LICENSE ;;
-*\ make*\ install)
-  [ -z "$DESTDIR" ] || leave "$DESTDIR/usr/bin/turnserver" "$DESTDIR/usr/local/bin/containerd" "$DESTDIR/var/lib/coturn/turndb"
-  ;;
 esac
