@@ -168,7 +168,7 @@ describe('many stages and steps', () => {
     const started = performance.now();
     const { image } = await lab.build(`FROM scratch\n${lines.join('\n')}`);
     assert.equal(Object.keys(image.config.config!.Labels!).length, 2000);
-    assert.ok(performance.now() - started < 20_000);
+    assert.ok(performance.now() - started < 60_000);
   });
 });
 

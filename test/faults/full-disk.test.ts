@@ -69,7 +69,7 @@ describe('a store on a small disk', { skip: needsRoot() ?? false }, () => {
       if (input.length > 0) arena.refuses(command.split(' '), { through: [...through, ...pipe], says: FULL });
       assert.ok(peak() < 250e6, `${command}: ${peak()} bytes`);
     }
-    assert.ok(Date.now() - started < 8000);
+    assert.ok(Date.now() - started < 30_000);
   });
 
   test('with no room at all: what needs none works, the rest says so', () => {

@@ -8,6 +8,7 @@ import { PasswordFile, parseHtpasswd } from '../../src/registry/server/htpasswd.
 import { compileRules } from '../../src/registry/server/rules.ts';
 import { parseScopes } from '../../src/registry/server/scopes.ts';
 import { parseChallenges } from '../../src/registry/wire/challenge.ts';
+import { until } from '../until.ts';
 import { type Answer, ask, codeOf, jsonOf, pushImage, type Rig, ServeLab } from './serve-lab.ts';
 
 let lab: ServeLab;
@@ -83,21 +84,19 @@ describe('htpasswd', () => {
       lab.file('dear', 'ann:$2y$12$C6UzMDM.H6dfI/f/IKcEeO7ZUQSvbqmM6YyMPlwCTkjuMYmlR0ODW\n'),
     );
     await file.check('ann', 'warm the thread up');
-    let longest = 0;
-    let last = performance.now();
-    const watch = setInterval(() => {
-      longest = Math.max(longest, performance.now() - last);
-      last = performance.now();
-    }, 5);
-    const time = async (user: string): Promise<number> => {
-      const start = performance.now();
+    let turns = 0;
+    const watch = setInterval(() => turns++, 5);
+    // The processor's time: a busy machine takes longer, and not more.
+    const work = async (user: string): Promise<number> => {
+      const start = process.cpuUsage();
       assert.equal(await file.check(user, `no ${user}`), 'wrong');
-      return performance.now() - start;
+      const { user: own, system } = process.cpuUsage(start);
+      return own + system;
     };
-    const [known, unknown] = [await time('ann'), await time('nobody')];
+    const [known, unknown] = [await work('ann'), await work('nobody')];
     clearInterval(watch);
-    assert.ok(longest < 0.75 * known, `the loop stood still for ${longest} ms of ${known}`);
-    assert.ok(unknown > known / 3, `${unknown} ms against ${known}`);
+    assert.ok(turns >= 5, `${turns} turns of the loop`);
+    assert.ok(unknown > known / 3, `${unknown} µs against ${known}`);
   });
 
   test('more checks at once than allowed are told to come again; one password of one user counts once', async () => {
@@ -214,18 +213,19 @@ auth:
     assert.equal(answer.status, 202);
   });
 
-  test('a changed file counts within two seconds; a broken one is not taken', async () => {
+  test('a changed file counts; a broken one is not taken', async () => {
     lab.htpasswd({ ann: 'secret' }, 'changing');
     const own = await lab.serve('auth: { htpasswd: changing }');
     assert.equal((await ask(`${own.url}/v2/`, { user: 'ann:secret' })).status, 200);
     writeFileSync(`${lab.directory}/changing`, 'ann:garbage\n');
-    await new Promise((resolve) => setTimeout(resolve, 1100));
-    assert.equal((await ask(`${own.url}/v2/`, { user: 'ann:secret' })).status, 200);
-    assert.ok(own.log.some(({ causeCode }) => causeCode === 'BAD_HTPASSWD'));
+    const status = async (user: string): Promise<number> => (await ask(`${own.url}/v2/`, { user })).status;
+    await until('it is told', async () => {
+      assert.equal(await status('ann:secret'), 200);
+      return own.log.some(({ causeCode }) => causeCode === 'BAD_HTPASSWD');
+    });
     lab.htpasswd({ dan: 'new' }, 'changing');
-    await new Promise((resolve) => setTimeout(resolve, 1100));
-    assert.equal((await ask(`${own.url}/v2/`, { user: 'ann:secret' })).status, 401);
-    assert.equal((await ask(`${own.url}/v2/`, { user: 'dan:new' })).status, 200);
+    await until('it counts', async () => (await status('dan:new')) === 200);
+    assert.equal(await status('ann:secret'), 401);
   });
 
   test('the log has users, refused ones too, and never a password', async () => {

@@ -11,6 +11,7 @@ import type { RunningRegistry } from '../../src/registry/server/serve.ts';
 import type { Upstream } from '../../src/registry/server/upstream.ts';
 import { openFileStorage } from '../../src/registry/storage/files.ts';
 import type { RegistryStorage } from '../../src/registry/storage/storage.ts';
+import { until } from '../until.ts';
 import { ask, codeOf, pushImage, type Rig, ServeLab, sha256 } from './serve-lab.ts';
 
 const MEDIA_TYPE = 'application/vnd.oci.image.manifest.v1+json';
@@ -20,6 +21,11 @@ before(() => {
   lab = new ServeLab();
 });
 after(() => lab[Symbol.asyncDispose]());
+
+/** Its link is written last. */
+async function isKept(storage: RegistryStorage, repository: string, digest: string): Promise<boolean> {
+  return (await storage.readDocument(`repositories/${repository}/_blobs/${digest.replace(':', '/')}`)) !== undefined;
+}
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -96,6 +102,7 @@ class FakeUpstream implements Upstream {
 
 describe('a pull-through cache', () => {
   let upstream: FakeUpstream;
+  let log: string[];
   let storage: RegistryStorage;
   let rig: Rig;
   let count = 0;
@@ -103,20 +110,22 @@ describe('a pull-through cache', () => {
   async function serve(ttl = 0): Promise<void> {
     upstream = new FakeUpstream();
     storage = await openFileStorage(`${lab.directory}/cache-${count++}`);
-    const log = new Log({ format: 'json', write: () => {} });
-    const proxy = createProxy({ storage, upstream, log, ttl, spool: lab.directory, blobBytes: 1 << 30 });
+    log = [];
+    const proxy = createProxy({
+      storage,
+      upstream,
+      log: new Log({ format: 'json', write: (line) => log.push(line) }),
+      ttl,
+      spool: lab.directory,
+      blobBytes: 1 << 30,
+    });
     rig = await lab.serve('readOnly: true', { storage, proxy });
   }
   beforeEach(() => serve());
   const get = (path: string): ReturnType<typeof ask> => ask(`${rig.url}/v2/library/app/${path}`);
   /** Keeping a blob goes on behind the answer. */
   async function untilKept(digest: Digest): Promise<void> {
-    for (let i = 0; i < 500; i++) {
-      const link = `repositories/library/app/_blobs/${digest.replace(':', '/')}`;
-      if (await storage.readDocument(link)) return;
-      await sleep(10);
-    }
-    throw new Error('the blob was not kept');
+    await until('the blob is kept', () => isKept(storage, 'library/app', digest));
   }
 
   test('manifest and blobs come from upstream once', async () => {
@@ -226,7 +235,7 @@ describe('a pull-through cache', () => {
       upstream.lie = lie;
       const answer = await get(`blobs/${digest}`).catch((error: NodeJS.ErrnoException) => error.code);
       assert.ok(answer === 'ECONNRESET' || (typeof answer === 'object' && answer.status >= 500), String(answer));
-      await sleep(100);
+      await until('it was given up', () => log.some((line) => line.includes('was not kept')));
       assert.equal(await storage.statBlob(digest), undefined);
       assert.deepEqual((await storage.listUploads()).uploads, []);
       upstream.lie = undefined;
@@ -242,13 +251,12 @@ describe('a pull-through cache', () => {
       const working = storage[fault];
       Object.assign(storage, { [fault]: () => Promise.reject(new Error('the disk is full')) });
       assert.ok((await get(`blobs/${digest}`)).body.equals(layer), fault);
-      await sleep(50);
+      await until('it was given up', () => log.splice(0).some((line) => line.includes('was not kept')));
       Object.assign(storage, { [fault]: working });
       assert.equal(await storage.statBlob(digest), undefined);
       assert.deepEqual((await storage.listUploads()).uploads, []);
     }
-    await sleep(200);
-    assert.ok(readdirSync('/proc/self/fd').length <= before + 2);
+    await until('no descriptor is left open', () => readdirSync('/proc/self/fd').length <= before + 2);
   });
 
   test('a blob larger than the limit is refused', async () => {
@@ -304,7 +312,8 @@ describe('--proxy, over sockets and with the real client', () => {
     assert.equal((await get('manifests/none')).status, 404);
     assert.equal((await get(`manifests/${sha256('none')}`)).status, 404);
     assert.equal((await get(`blobs/${sha256('none')}`)).status, 404);
-    await sleep(300);
+    const kept = await openFileStorage(`${lab.directory}/proxied`);
+    await until('the blob is kept', () => isKept(kept, 'team/app', image.digest));
     await origin.running.stop();
     await pull();
     assert.equal((await get('manifests/v2')).status, 503);

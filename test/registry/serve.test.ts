@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import type { CollectOutcome } from '../../src/registry/server/collect.ts';
+import { PATIENCE_MS } from '../until.ts';
 import { type Answer, ask, codeOf, pushImage, ServeLab, sha256 } from './serve-lab.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
@@ -23,7 +24,7 @@ after(() => lab[Symbol.asyncDispose]());
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + PATIENCE_MS;
   while (!(await what())) {
     if (Date.now() > end) throw new Error(`still not: ${what}`);
     await sleep(20);
@@ -51,7 +52,7 @@ describe('what operators look at', () => {
     const hung = await lab.serve('', { storage: { ...rig.storage, check: () => new Promise(() => {}) } });
     const start = performance.now();
     assert.equal((await ask(`${hung.url}/readyz`)).status, 503);
-    assert.ok(performance.now() - start < 7000);
+    assert.ok(performance.now() - start < PATIENCE_MS);
   });
 
   test('metrics count by route, and nothing that a client makes up is a label', async () => {
@@ -154,7 +155,7 @@ test('read-only: pulls go on, pushes and deletes are refused in words', async ()
 
 describe('the end', () => {
   test('a running answer is finished, an idle connection is closed, new ones are refused', async () => {
-    const rig = await lab.serve('shutdown: { delay: 300ms, timeout: 20s }');
+    const rig = await lab.serve('shutdown: { delay: 2s, timeout: 60s }');
     const { digest } = await pushImage(rig.url, 'a/b', 'v1', { size: 8 << 20 });
     const idle = new Agent({ keepAlive: true });
     await new Promise((resolve) =>
@@ -166,8 +167,8 @@ describe('the end', () => {
     const stopped = rig.running.stop();
     assert.equal((await ask(`${rig.url}/readyz`)).status, 503, 'not ready before anything is refused');
     assert.equal((await ask(`${rig.url}/v2/`)).status, 200);
-    await sleep(500);
-    await assert.rejects(ask(`${rig.url}/v2/`), { code: 'ECONNREFUSED' });
+    const refused = ({ code }: NodeJS.ErrnoException): boolean => code === 'ECONNREFUSED';
+    await until(() => ask(`${rig.url}/v2/`).then(() => false, refused));
     let size = 0;
     for await (const chunk of slow) size += chunk.length;
     assert.equal(size, 8 << 20);
@@ -224,7 +225,7 @@ describe('the end', () => {
     assert.equal(put.status, 201);
     const start = performance.now();
     await rig.running.stop();
-    assert.ok(performance.now() - start < 2000);
+    assert.ok(performance.now() - start < 15_000);
     agent.destroy();
   });
 
@@ -240,7 +241,7 @@ describe('the end', () => {
     await until(async () => (await ask(`${rig.url}/metrics`)).body.toString().includes('in_flight 2'));
     const start = performance.now();
     await rig.running.stop();
-    assert.ok(performance.now() - start < 3000);
+    assert.ok(performance.now() - start < 15_000);
     assert.equal(rig.log.at(-1)!.cutOff, 1);
     assert.equal(await rig.storage.statBlob(sha256('x')), undefined);
   });
@@ -423,9 +424,14 @@ describe('imago registry serve', () => {
     });
     req.on('error', () => {});
     req.write('x');
-    await sleep(200);
+    await until(async () => (await ask(`${url}/metrics`)).body.toString().includes('in_flight 2'));
     child.kill('SIGINT');
-    await sleep(200);
+    await until(() =>
+      ask(`${url}/readyz`).then(
+        ({ status }) => status === 503,
+        () => true,
+      ),
+    );
     assert.equal(child.exitCode, null);
     child.kill('SIGINT');
     assert.deepEqual(await once(child, 'exit'), [130, null]);

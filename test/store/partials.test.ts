@@ -9,6 +9,7 @@ import { Partial } from '../../src/store/partials.ts';
 import { prune } from '../../src/store/prune.ts';
 import type { Store } from '../../src/store/store.ts';
 import { inFlight, Lab, noise, sha256 } from '../archive/lab.ts';
+import { until } from '../until.ts';
 
 const HOURS = 3600;
 
@@ -141,9 +142,9 @@ describe('a download', () => {
     const source = new Source();
     const seen: number[] = [];
     const waiting = download(source, { onProgress: (done) => seen.push(done) });
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await until('it waits', () => seen.length > 0);
     appendFileSync(held.path, blob.subarray(1_000_000, 2_000_000));
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await until('it sees what came', () => seen.length > 1);
     assert.deepEqual([source.offsets, seen], [[], [1_000_000, 2_000_000]]);
     held[Symbol.dispose]();
     await waiting;
@@ -179,7 +180,7 @@ describe('a download', () => {
     class Stopping extends Source {
       override async *openAt(offset: number): AsyncGenerator<Uint8Array> {
         yield* super.openAt(offset);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await until('it is written', () => statSync(join(directory(), 'data')).size >= 3 * 2 ** 20);
         stop.abort(new Error('enough'));
       }
     }

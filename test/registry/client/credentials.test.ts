@@ -206,7 +206,7 @@ describe('writing', () => {
   });
 });
 
-describe('helpers', { timeout: 30_000 }, () => {
+describe('helpers', { timeout: 120_000 }, () => {
   test('store, get, erase', async () => {
     helper('keeper', KEEPER);
     config({ credsStore: 'keeper' });

@@ -80,7 +80,7 @@ describe('names of registries', () => {
   }
 });
 
-describe('login and logout', { timeout: 60_000 }, () => {
+describe('login and logout', { timeout: 240_000 }, () => {
   test('with -p, twice, and out again', async () => {
     await using registry = await startPrivate();
     assert.deepEqual(await imago(['login', '-u', 'user', '-p', 's3cret', registry.name]), {
@@ -176,7 +176,7 @@ describe('login and logout', { timeout: 60_000 }, () => {
   });
 });
 
-describe('showing credentials to a registry', { timeout: 30_000 }, () => {
+describe('showing credentials to a registry', { timeout: 120_000 }, () => {
   test('a token server that gives a refresh token: it is kept instead of the password', async () => {
     await using registry = await startRegistry((request, response) => {
       if (request.url!.startsWith('/token')) return response.end('{"token":"t","refresh_token":"r"}');

@@ -18,7 +18,7 @@ import { hash } from '../fake-registry.ts';
 import { collect, PATIENT, sourceOf } from './quick.ts';
 
 /** Imago's client against Imago's server. */
-const LIMIT = { timeout: 60_000 };
+const LIMIT = { timeout: 240_000 };
 const MIB = 2 ** 20;
 const BLOB = noise(20 * MIB + 7);
 const ADDRESS = { digest: sha256(BLOB), size: BLOB.length };

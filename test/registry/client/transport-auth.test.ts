@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
 import { openTransport } from '../../../src/registry/client/transport.ts';
 import type { ClientOptions, RegistryRequest } from '../../../src/registry/client/types.ts';
+import { until } from '../../until.ts';
 import { type FakeRegistry, quickOptions, startRegistry } from './lying-registry.ts';
 
 const PULL: RegistryRequest = {
@@ -65,7 +66,7 @@ async function rejectsSafely(promise: Promise<unknown>, code: string, message = 
   });
 }
 
-describe('Basic', { timeout: 30_000 }, () => {
+describe('Basic', { timeout: 120_000 }, () => {
   const answer = (request: IncomingMessage, response: ServerResponse) => {
     if (request.headers.authorization === BASIC) return response.end('ok');
     response.setHeader('WWW-Authenticate', 'Basic realm="r"');
@@ -113,7 +114,7 @@ describe('Basic', { timeout: 30_000 }, () => {
   });
 });
 
-describe('Bearer', { timeout: 30_000 }, () => {
+describe('Bearer', { timeout: 120_000 }, () => {
   test('anonymous: service, scope and no password', async () => {
     await using both = await startBoth();
     using transport = openTransport(both.registry.name, quickOptions());
@@ -189,18 +190,19 @@ describe('Bearer', { timeout: 30_000 }, () => {
     assert.equal(both.tokens.requests.length, 2);
   });
 
-  test('asked for again before it runs out', async () => {
+  test('asked for again before it runs out', async (t) => {
     await using both = await startBoth();
     const { answer } = both.tokens;
     both.tokens.answer = (request, response, body) => {
       const end = response.end.bind(response) as (text: string) => ServerResponse;
-      response.end = ((text: string) => end(text.replace('300', '0.2'))) as typeof response.end;
+      response.end = ((text: string) => end(text.replace('300', '40'))) as typeof response.end;
       return answer(request, response, body);
     };
     using transport = openTransport(both.registry.name, quickOptions());
     for (let i = 0; i < 3; i++) await transport.request(PULL);
     assert.equal(both.tokens.requests.length, 1);
-    await new Promise((done) => setTimeout(done, 180));
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => now() + 36_000);
     await transport.request(PULL);
     assert.equal(both.tokens.requests.length, 2);
     // Never shown when it was out of date: one refusal, of the very first request.
@@ -295,21 +297,31 @@ describe('Bearer', { timeout: 30_000 }, () => {
   test('one request that is given up leaves the token to the others', async () => {
     await using both = await startBoth();
     const { answer } = both.tokens;
+    const asked = Promise.withResolvers<void>();
+    const given = Promise.withResolvers<void>();
     both.tokens.answer = async (...rest) => {
-      await new Promise((done) => setTimeout(done, 150));
+      asked.resolve();
+      await given.promise;
       return answer(...rest);
     };
     using transport = openTransport(both.registry.name, quickOptions());
     const controller = new AbortController();
     const reason = new Error('not wanted');
-    setTimeout(() => controller.abort(reason), 70);
     const first = assert.rejects(transport.request({ ...PULL, signal: controller.signal }), reason);
-    await Promise.all([first, transport.request(PULL)]);
+    const second = transport.request(PULL);
+    await asked.promise;
+    await until('the second one is refused', () => both.registry.requests.length === 2);
+    // Its answer is on its way in this very process.
+    await new Promise((done) => setTimeout(done, 100));
+    controller.abort(reason);
+    await first;
+    given.resolve();
+    await second;
     assert.equal(both.tokens.requests.length, 1);
   });
 });
 
-describe('credentials stay at home', { timeout: 30_000 }, () => {
+describe('credentials stay at home', { timeout: 120_000 }, () => {
   /** A registry that asks for Basic, and then redirects to `to`. */
   const leading = (to: () => string) => (request: IncomingMessage, response: ServerResponse) => {
     if (request.headers.authorization !== undefined) return response.writeHead(307, { Location: to() }).end();

@@ -28,7 +28,7 @@ async function pull(transport: Transport, request = PULL): Promise<string> {
   return (await transport.read(await transport.request(request), 100)).toString();
 }
 
-describe('mirrors', { timeout: 30_000 }, () => {
+describe('mirrors', { timeout: 120_000 }, () => {
   test('asked first, in their order', async () => {
     await using first = await says('first');
     await using second = await says('second');

@@ -39,7 +39,7 @@ async function startProxy(port: number): Promise<AsyncDisposable & { port: numbe
   };
 }
 
-describe('proxies', { timeout: 30_000 }, () => {
+describe('proxies', { timeout: 120_000 }, () => {
   const proxies = { HTTPS_PROXY: 'http://secure:1', http_proxy: 'plain:2', HTTP_PROXY: 'http://not-this' };
   for (const [url, no, wanted] of [
     ['https://quay.io/', undefined, 'http://secure:1'],

@@ -8,7 +8,7 @@ import { listen, quickOptions, startRegistry } from './lying-registry.ts';
 
 const GET: RegistryRequest = { method: 'GET', target: '/v2/a/blobs/x', answers: [200] };
 
-describe('requests', { timeout: 60_000 }, () => {
+describe('requests', { timeout: 240_000 }, () => {
   test('an answer: status, headers, URL, body', async () => {
     await using registry = await startRegistry((_, response) => response.end('hello'));
     using transport = openTransport(registry.name, quickOptions());
@@ -168,7 +168,7 @@ describe('requests', { timeout: 60_000 }, () => {
   });
 });
 
-describe('redirects', { timeout: 60_000 }, () => {
+describe('redirects', { timeout: 240_000 }, () => {
   const redirect =
     (to: string, status = 307) =>
     (request: IncomingMessage, response: ServerResponse) => {
@@ -235,7 +235,7 @@ describe('redirects', { timeout: 60_000 }, () => {
 
 const UPGRADE = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n';
 
-describe('tries', { timeout: 60_000 }, () => {
+describe('tries', { timeout: 240_000 }, () => {
   for (const status of [408, 429, 500, 502, 503, 504]) {
     test(`${status} is tried again, and told`, async () => {
       let left = 2;
@@ -374,7 +374,7 @@ describe('tries', { timeout: 60_000 }, () => {
   });
 });
 
-describe('stalls', { timeout: 60_000 }, () => {
+describe('stalls', { timeout: 240_000 }, () => {
   const timing = { stallMs: 200, tries: 2, connectMs: 1000 };
 
   test('no answer', async () => {
@@ -398,14 +398,14 @@ describe('stalls', { timeout: 60_000 }, () => {
 
   test('a body that comes slowly is none', async () => {
     await using registry = await startRegistry(async (_, response) => {
-      for (let i = 0; i < 8; i++) {
+      for (let i = 0; i < 30; i++) {
         response.write('x');
         await new Promise((done) => setTimeout(done, 70));
       }
       response.end();
     });
-    using transport = openTransport(registry.name, quickOptions({ timing }));
-    assert.equal((await transport.read(await transport.request(GET), 100)).length, 8);
+    using transport = openTransport(registry.name, quickOptions({ timing: { ...timing, stallMs: 1500 } }));
+    assert.equal((await transport.read(await transport.request(GET), 100)).length, 30);
   });
 
   test('a trickle is one all the same', async () => {
@@ -415,11 +415,11 @@ describe('stalls', { timeout: 60_000 }, () => {
         await new Promise((done) => setTimeout(done, 20));
       }
     });
-    using transport = openTransport(registry.name, quickOptions({ timing: { ...timing, stallMs: 100 } }));
+    using transport = openTransport(registry.name, quickOptions({ timing: { ...timing, stallMs: 700 } }));
     const response = await transport.request(GET);
     await assert.rejects(transport.read(response, 1e6), {
       code: 'STALLED',
-      message: /^next to nothing came for 0.\d s/,
+      message: /^next to nothing came for \d/,
     });
   });
 
@@ -471,7 +471,7 @@ describe('stalls', { timeout: 60_000 }, () => {
   });
 });
 
-describe('errors', { timeout: 60_000 }, () => {
+describe('errors', { timeout: 240_000 }, () => {
   for (const [title, request, status, body, code, message] of [
     [
       'an unknown manifest',

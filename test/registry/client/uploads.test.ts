@@ -6,7 +6,7 @@ import { type FakeOptions, FakeRegistry, hash } from '../fake-registry.ts';
 import type { Fault, Match } from '../faults.ts';
 import { collect, openFake, sourceOf } from './quick.ts';
 
-const LIMIT = { timeout: 30_000 };
+const LIMIT = { timeout: 120_000 };
 const BLOB = noise(3_000_000);
 const DIGEST = sha256(BLOB);
 const MIB = 2 ** 20;

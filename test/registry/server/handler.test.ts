@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { MEDIA_TYPES } from '../../../src/oci/media-types.ts';
 import type { Access } from '../../../src/registry/server/authorize.ts';
+import { until } from '../../until.ts';
 import { assertError, digestOf, indexOf, RegistryLab } from './lab.ts';
 
 let lab: RegistryLab;
@@ -210,7 +210,7 @@ describe('requests in the log', () => {
       Authorization: 'Basic eDp5',
     });
     await quiet.get('/v2/a/b/manifests/v2');
-    await sleep(50);
+    await until('all is logged', () => quiet.events.length >= 3);
     const [push, pull, missing] = quiet.events;
     assert.equal(push!.route, 'manifest');
     assert.equal(push!.bytesIn, JSON.stringify(indexOf([])).length);
@@ -244,7 +244,7 @@ describe('requests in the log', () => {
     const answer = await broken.get('/v2/some/repo/manifests/v1');
     assertError(answer, 500, 'UNKNOWN');
     assert.ok(!answer.body.includes('private'));
-    await sleep(20);
+    await until('it is logged', () => broken.events.length > 0);
     assert.match(String(broken.events[0]!.cause), /private/);
     assert.equal(answer.headers['x-request-id'], broken.events[0]!.id);
   });
@@ -261,7 +261,7 @@ describe('clients that do not behave', () => {
       await new Promise((resolve) => socket.once('data', resolve));
       socket.destroy();
     }
-    for (let i = 0; i < 100 && lab.events.length < 5; i++) await sleep(20);
+    await until('all are logged', () => lab.events.length >= 5);
     assert.equal(lab.events.length, 5);
     assert.ok(lab.events.every(({ aborted, bytesOut }) => aborted && bytesOut < bytes.length));
     assert.deepEqual((await lab.get(`/v2/large/blobs/${digest}`)).body, bytes);

