@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { licenseExpression } from '../../src/build/sbom/licenses.ts';
 import { readHeader } from '../../src/build/sbom/rpm.ts';
+import { readNdb } from '../../src/build/sbom/rpm-ndb.ts';
 import { composeSbom } from '../../src/build/sbom/sbom.ts';
 import { importImage } from '../../src/engine/import.ts';
 import { draftOf } from '../../src/image/draft.ts';
@@ -141,6 +143,7 @@ describe('the SBOM of an image', () => {
         'etc/os-release': 'ID=fedora\nVERSION_ID=40\n',
         'var/lib/rpm': '->../../usr/lib/sysimage/rpm',
         'usr/lib/sysimage/rpm/Packages.db': 'RpmP',
+        'usr/lib/sysimage/rpm/Packages': 'bdb',
       },
       (root) => {
         const database = new DatabaseSync(join(root, 'usr/lib/sysimage/rpm/rpmdb.sqlite'));
@@ -170,8 +173,8 @@ describe('the SBOM of an image', () => {
       'pkg:rpm/fedora/shadow@4-1?distro=fedora-40&epoch=2',
     ]);
     assert.equal(document.packages.find(({ name }) => name === 'shadow')!.versionInfo, '2:4-1');
-    assert.match(notes.join(), /Packages\.db: an RPM database in the format ndb is not read/);
-    assert.match(document.creationInfo.comment!, /ndb is not read/);
+    assert.match(notes.join(), /Packages: an RPM database in the format Berkeley DB is not read/);
+    assert.match(document.creationInfo.comment!, /Berkeley DB is not read/);
   });
 
   it('is the same for the same image, and another for another', async () => {
@@ -237,6 +240,41 @@ describe('licence expressions', () => {
   }
 });
 
+describe('an ndb database', () => {
+  it('as rpm wrote it', async () => {
+    using lab = new BuildLab();
+    const { document, notes } = await sbomOf(
+      lab,
+      { 'etc/os-release': 'ID=opensuse-leap\nVERSION_ID=15.6\n', 'usr/lib/sysimage/rpm/': '' },
+      (root) => writeFileSync(join(root, 'usr/lib/sysimage/rpm/Packages.db'), NDB),
+    );
+    assert.deepEqual(notes, []);
+    assert.deepEqual(purls(document), [
+      'pkg:rpm/opensuse-leap/alpha@1.2-4?arch=noarch&distro=opensuse-leap-15.6&epoch=3&upstream=alpha-1.2-4.src.rpm',
+      'pkg:rpm/opensuse-leap/beta@1.2-4?arch=noarch&distro=opensuse-leap-15.6&upstream=beta-1.2-4.src.rpm',
+    ]);
+    const alpha = document.packages.find(({ name }) => name === 'alpha')!;
+    assert.equal(alpha.versionInfo, '3:1.2-4');
+  });
+
+  it('that is cut, bent or lies is told, and takes no time', () => {
+    assert.equal(readNdb(NDB)!.length, 2);
+    for (let length = 0; length < NDB.length; length += 7) assert.equal(readNdb(NDB.subarray(0, length)), undefined);
+    for (let at = 0; at < NDB.length; at++) {
+      const bent = Buffer.from(NDB);
+      bent[at]! ^= 0xff;
+      for (const header of readNdb(bent) ?? []) readHeader(header);
+      // What counts is under a checksum.
+      if (at >= 4096) assert.equal(readNdb(bent), undefined, `${at}`);
+    }
+    // One blob in many slots: each time it would be summed up.
+    const lying = Buffer.from(NDB);
+    for (let slot = 3; slot < 256; slot++) NDB.copy(lying, slot * 16, 2 * 16, 3 * 16);
+    assert.equal(readNdb(lying), undefined);
+    assert.equal(readNdb(Buffer.alloc(1 << 20)), undefined);
+  });
+});
+
 describe('RPM headers', () => {
   it('that are cut or lie about their size are no packages', () => {
     const whole = rpmHeader({ 1000: 'a', 1001: '1', 1002: '2', 1003: 7 });
@@ -250,6 +288,30 @@ describe('RPM headers', () => {
     }
   });
 });
+
+/** Two packages of no files, put in with `rpm --define '_db_backend ndb' --justdb -i` of rpm 4.20.1; gzip, base64. */
+const NDB = gunzipSync(
+  Buffer.from(
+    [
+      'H4sIAAAAAAACA+2YT2gdRRjA570kNtXGKok1Sg9BFBJ1X3b+7M5sESSt1QqtedgUIhTpzM5M8sx7ect7r+FVelDwKF48iUdPHjx4',
+      'EA/izYoHD5Gql4p4qGA0aoNSekits2+/0DjiISd72IV5837zzXwzszv8YPfFrFVH7hpypQL17ut0s93L2/PgaeBqXu9iv3/JJZdc',
+      'cskll1xyySWXXHLJJZd8Z/HRpspf5Qfv/veNDJqeQKi66OqnXdnnIh/lIVe0K6MwzHUf+snVd7lSBd4AHgX+GfgA8C+uHoZcOW+6',
+      'er8rE8C/Ah8C/g36TwL/DvkOA29BfAr4D4g/CnwdeAb4BuQPgLchngDfBJ4H/gv4TMHDE8BngR+EvWbAk7CefvEZZfghiL8B/DDw',
+      'ZeBpyLcB4xdh/DXgl6D/n8AK+m8D64Ir8Olm2ADD/R+2wGPATeCDBY+/XcxXgfs1/jnEp4GvFvNXasA/Qn/Y7/gGxHsFVyoQ/wJ4',
+      'BM7Pl8UzH6wjz/8dxO8vuDoC9/taMb56AtZ7CPgk8BJwHXgZeCHnY0g2s2WJcI0gVpzRoTn3KFYOXP92rVU0zKUtg049v4DOrHYz',
+      'kzZsw2i03Otl3SOzs6YvW1nT1NqdpVmJmo3V83202paddLnIHLjMAat1O2mtk7VgtsFC7t4prr3ZUNPH2q2sY7pdo59tNM0LsmW6',
+      'MwhiecszjSXT7d1uq8sLzbYcdO6ekGum3jG20Z9BtBbWWIARq8W1cFAXvySs4Xw7o/TIYE0omCdTwRJKs0YbLb3ayNyJLlYerJlV',
+      '3e4ExW4GY873bCCQtDQxOMWJtIwLaSyXIVUmEcbKRCdKSkKEVYlNqKGCER1rrjCTmMWRZFFS5CJUh4wQxayRrjvn2AhOOMNKUR7y',
+      'JFQ01WFEhZFWsRgTSo0goRJMRVyS/LwWkrl16+Y6iME90uiVS2/Nf7a1svzJ5PePnNv8+BKlIeYRDoUKQ6o5M0opSSmJIx0lJLUa',
+      'pzJMmUYxIbHFMtVMEMZ1ahIruEkTLpXQIqFcY56SkCTCxjhlRkSx1TJhliiSMJ262fPz4qqL+fmB/2h7/fJm7kbnyuO5L6sgvdHC',
+      'l487OrfLl5/u0Zf7PF/e4/lxzPPjQc+PE54fJz0/Hvb8OOX58THPj7Hnx6OeHxc9P77s+dF4fux7fnzN8+Obnh+veH7c8vx4w/Pj',
+      '9j/9WKl6ftzv+fFez4/jnh8f8Pz4pOfH0PNj7Pmx7/nxoufHdc+PX3t+vOr5cczzY93z44Lnx0XPj2cLPyrT29Hj3OCZ/NuNz9VP',
+      'BsRZJleG7JnOXkWZT+F5cjDr/+zJPVvyDvbkD7c9Gbx76r1vsuOvf9i68s77svrUBotopA3BJuVEMBspZaiRobIp1y45pcoyJjRH',
+      'bj3ECrcx5XyYCqkptqGTrAgVw4QL4XYZRrEUTOpE8MhtVkXEGGojgy1O/sOTO9eFr1Y+GAVf/g1tRZ5eYBoAAA==',
+    ].join(''),
+    'base64',
+  ),
+);
 
 function rpmHeader(tags: Record<number, string | number>): Buffer {
   const entries: Buffer[] = [];

@@ -148,19 +148,19 @@ async function rpmPackages(files: ImageFiles, distribution: Distribution, found:
   for (const directory of RPM_PLACES) {
     const at = resolvePath(files.tree, directory, { links: 'all' });
     if (at?.node.type !== 'directory') continue;
-    for (const name of ['Packages', 'Packages.db']) {
-      const node = at.node.children!.get(name);
-      if (node?.type === 'file' && node.size > 0) {
-        const kind = name === 'Packages' ? 'Berkeley DB' : 'ndb';
-        found.unread.push(`${directory}/${name}: an RPM database in the format ${kind} is not read`);
-      }
-    }
-    const node = at.node.children!.get('rpmdb.sqlite');
-    if (node?.type !== 'file' || seen.has(node)) continue;
+    const old = at.node.children!.get('Packages');
+    if (old?.type === 'file' && old.size > 0)
+      found.unread.push(`${directory}/Packages: an RPM database in the format Berkeley DB is not read`);
+    // Where both are there, an rpm that writes the first left the other behind.
+    const name = (['rpmdb.sqlite', 'Packages.db'] as const).find(
+      (each) => at.node.children!.get(each)?.type === 'file',
+    );
+    const node = name === undefined ? undefined : at.node.children!.get(name);
+    if (name === undefined || node === undefined || seen.has(node)) continue;
     seen.add(node);
-    const origin = `${at.path}/rpmdb.sqlite`;
+    const origin = `${at.path}/${name}`;
     try {
-      for (const rpm of await readRpmDatabase(files.node(node))) {
+      for (const rpm of await readRpmDatabase(name, files.node(node))) {
         const version = `${rpm.version}-${rpm.release}`;
         found.packages.push({
           name: rpm.name,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ImagoError } from '../../core/errors.ts';
 import type { SourceNode } from '../context/source.ts';
 import { readSource } from '../context/source.ts';
+import { readNdb } from './rpm-ndb.ts';
 
 export interface RpmPackage {
   name: string;
@@ -33,12 +34,17 @@ const TAGS = {
 const INT32 = 4;
 const STRINGS = new Set([6, 9]);
 
-/**
- * Packages of RPM's database (rpmdb.sqlite, rpm ≥ 4.16: table Packages, a header each). The database is read as a copy:
- * nothing of it runs. Throws `BAD_RPM_DATABASE`.
- */
-export async function readRpmDatabase(node: SourceNode): Promise<RpmPackage[]> {
+/** Packages of RPM's database, by the name of its file. Throws `BAD_RPM_DATABASE`. */
+export async function readRpmDatabase(name: 'rpmdb.sqlite' | 'Packages.db', node: SourceNode): Promise<RpmPackage[]> {
   if (node.size > LARGEST_DATABASE) throw damaged('it is too large');
+  const headers = name === 'Packages.db' ? readNdb(readSource(node)) : await readSqlite(node);
+  if (headers === undefined) throw damaged('it is no ndb database, or a damaged one');
+  // Keys that packages are signed with are in there, too.
+  return headers.flatMap((header) => readHeader(header) ?? []).filter((item) => item.name !== 'gpg-pubkey');
+}
+
+/** rpm ≥ 4.16: table Packages, a header each. The database is read as a copy: nothing of it runs. */
+async function readSqlite(node: SourceNode): Promise<Uint8Array[]> {
   const { DatabaseSync } = await import('node:sqlite');
   const directory = mkdtempSync(join(tmpdir(), 'imago-rpm-'));
   try {
@@ -46,12 +52,10 @@ export async function readRpmDatabase(node: SourceNode): Promise<RpmPackage[]> {
     writeFileSync(path, withoutJournal(readSource(node)));
     const database = new DatabaseSync(path, { readOnly: true, allowExtension: false, defensive: true });
     try {
-      const out: RpmPackage[] = [];
+      const out: Uint8Array[] = [];
       for (const row of database.prepare('SELECT blob FROM Packages ORDER BY hnum').iterate()) {
         const { blob } = row as { blob: unknown };
-        const item = blob instanceof Uint8Array ? readHeader(blob) : undefined;
-        // Keys that packages are signed with are in there, too.
-        if (item !== undefined && item.name !== 'gpg-pubkey') out.push(item);
+        if (blob instanceof Uint8Array) out.push(blob);
       }
       return out;
     } finally {
