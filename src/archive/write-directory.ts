@@ -3,7 +3,6 @@ import {
   constants,
   copyFileSync,
   linkSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
@@ -13,6 +12,7 @@ import {
 import { basename, dirname, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { ImagoError } from '../core/errors.ts';
+import { makeDirectories } from '../system/directories.ts';
 import type { LayoutFile } from './layout.ts';
 
 /**
@@ -34,7 +34,7 @@ export async function writeLayoutDirectory(
       await setImmediate();
       signal?.throwIfAborted();
       const place = join(temporary, file.name);
-      mkdirSync(dirname(place), { recursive: true });
+      makeDirectories(dirname(place), 0o777);
       if ('bytes' in file) writeFileSync(place, file.bytes);
       else linkOrCopy(file.path, place);
     }

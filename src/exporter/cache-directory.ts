@@ -4,7 +4,6 @@ import {
   createReadStream,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -27,6 +26,7 @@ import { layerTarPath } from '../store/layers.ts';
 import { addOrigin, origins } from '../store/origins.ts';
 import type { Store } from '../store/store.ts';
 import { replaceFile, syncDirectory, uniqueName, writeAll } from '../system/atomic.ts';
+import { makeDirectories } from '../system/directories.ts';
 import { lockFile } from '../system/lock.ts';
 import { explainOutput } from '../transfer/copy-layout-target.ts';
 import { type CacheSink, storedLayer } from './cache-export.ts';
@@ -57,7 +57,7 @@ export class DirectorySink implements CacheSink {
       });
     }
     try {
-      mkdirSync(join(path, 'blobs', 'sha256'), { recursive: true });
+      makeDirectories(join(path, 'blobs', 'sha256'), 0o777);
     } catch (error) {
       throw explainOutput(path, error);
     }
@@ -149,7 +149,7 @@ export class DirectorySink implements CacheSink {
           remedy: "'imago verify' says what it belongs to and how to get it back",
         });
       }
-      mkdirSync(dirname(join(this.#root, blobName(digest))), { recursive: true });
+      makeDirectories(dirname(join(this.#root, blobName(digest))), 0o777);
       renameSync(temporary, join(this.#root, blobName(digest)));
       return { digest, size };
     } catch (error) {

@@ -4,7 +4,6 @@ import {
   fchownSync,
   ftruncateSync,
   lstatSync,
-  mkdirSync,
   openSync,
   rmSync,
   unlinkSync,
@@ -32,10 +31,10 @@ import {
   setXattrsOf,
 } from '../system/at.ts';
 import { SystemError } from '../system/call.ts';
+import { makeDirectories } from '../system/directories.ts';
 import { closeFd } from '../system/mount.ts';
 import type { TreeNode } from '../tree/node.ts';
 import { sortedChildren } from '../tree/walk.ts';
-
 import { type FileOptions, type FileResult, timeOf } from './output-files.ts';
 
 const PIECE = 1 << 20;
@@ -52,7 +51,7 @@ export async function writeFilesDirectory(
   options: FileOptions & { onSkipped?: (path: string) => void } = {},
 ): Promise<void> {
   try {
-    mkdirSync(path, { recursive: true });
+    makeDirectories(path, 0o777);
     const root = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
       for (const result of results) {

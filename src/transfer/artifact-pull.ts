@@ -22,6 +22,7 @@ import { formatReference, parseReference } from '../oci/reference.ts';
 import { openRepository, type Repository } from '../registry/client/repository.ts';
 import type { ClientOptions } from '../registry/client/types.ts';
 import { uniqueName } from '../system/atomic.ts';
+import { makeDirectories } from '../system/directories.ts';
 import { checkCollisions, splitTitle, TAR_DIGEST, TITLE, UNPACK } from './artifact-names.ts';
 import { unpackDirectory } from './artifact-unpack.ts';
 import { getRemoteManifest } from './remote-manifest.ts';
@@ -77,7 +78,7 @@ export async function pullArtifact(name: string, options: PullArtifactOptions = 
   });
   checkCollisions(wanted);
   const directory = options.directory ?? '.';
-  mkdirSync(directory, { recursive: true });
+  makeDirectories(directory, 0o777);
   // Beside the files, so that they can be renamed; nobody else's, so that nobody swaps a directory for a symlink.
   const staging = join(directory, `.imago-pull-${uniqueName()}`);
   mkdirSync(staging, { mode: 0o700 });

@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { blobName } from '../archive/content.ts';
 import { REF_NAME } from '../archive/read-oci.ts';
@@ -19,6 +9,7 @@ import { type ImageIndex, parseManifest } from '../oci/manifest.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import { replaceFile, uniqueName, writeAll } from '../system/atomic.ts';
 import type { OpenBytes } from '../system/checked-bytes.ts';
+import { makeDirectories } from '../system/directories.ts';
 import type { CopyDocument, CopyProgress, CopyTarget } from './copy-ends.ts';
 
 /**
@@ -55,7 +46,7 @@ export class LayoutTarget implements CopyTarget {
 
   async writeBlob({ digest }: Descriptor, open: OpenBytes, { onProgress, signal }: CopyProgress): Promise<void> {
     const path = join(this.#root, blobName(digest));
-    mkdirSync(dirname(path), { recursive: true });
+    makeDirectories(dirname(path), 0o777);
     const temporary = join(dirname(path), `.${uniqueName()}`);
     try {
       const fd = openSync(temporary, 'wx', 0o644);

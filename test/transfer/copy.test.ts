@@ -249,6 +249,13 @@ describe('bad places', () => {
       [`oci:${layout}`, 'UPPER', 'BAD_REFERENCE'],
     ];
     for (const [from, to, code] of cases) await assert.rejects(() => copy(from, to), { code }, `${from} ${to}`);
+    // Where no directory can be made, and Node's own way of making several never ends.
+    const registry = await FakeRegistry.start();
+    registry.putImage('a', '1', image);
+    await assert.rejects(() => copy(`${registry.host}/a:1`, 'oci:/proc/imago/x'), {
+      code: /^(?:ENOENT|EACCES|EPERM)$/,
+    });
+    await registry[Symbol.asyncDispose]();
     assert.deepEqual(parsePlace('oci:a:b:c'), { transport: 'oci', path: 'a', name: 'b:c' });
     assert.deepEqual(parsePlace('localhost:5000/oci:1'), {
       transport: 'docker',

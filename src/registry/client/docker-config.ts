@@ -1,8 +1,9 @@
-import { chownSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { chownSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ImagoError } from '../../core/errors.ts';
 import { replaceFile } from '../../system/atomic.ts';
+import { makeDirectories } from '../../system/directories.ts';
 import { tryLockFile } from '../../system/lock.ts';
 import { DOCKER_HUB } from './hosts.ts';
 import type { ClientOptions, Credentials } from './types.ts';
@@ -65,7 +66,7 @@ export function readDockerConfig(path: string): DockerConfig {
 /** Changes a config.json as a whole, keeping what it holds otherwise; mode 0600, as it may hold passwords. */
 export function updateDockerConfig(path: string, change: (config: DockerConfig) => void): void {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectories(dirname(path), 0o700);
     using _ = lockDirectory(dirname(path));
     const config = readDockerConfig(path);
     change(config);

@@ -82,14 +82,19 @@ export class FileArea {
   /** In an exclusive section: renames a synced file to its final name. Returns the directories to sync after it. */
   place(temporary: string, path: string): string[] {
     const changed = [dirname(path)];
-    for (;;) {
-      try {
-        renameSync(temporary, path);
-        return changed;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw explainFileError(error, this.root);
-      }
-      this.makeParents(dirname(path), changed);
+    try {
+      renameSync(temporary, path);
+      return changed;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw explainFileError(error, this.root);
+    }
+    this.makeParents(dirname(path), changed);
+    try {
+      renameSync(temporary, path);
+      return changed;
+    } catch (error) {
+      // Also where it was the file that is not there: an upload may be cancelled while it is published.
+      throw explainFileError(error, this.root);
     }
   }
 

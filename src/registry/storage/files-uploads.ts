@@ -1,4 +1,5 @@
 import {
+  existsSync,
   fstatSync,
   mkdirSync,
   readdirSync,
@@ -98,9 +99,14 @@ export class FileUploads implements UploadStorage {
     const now = fstatSync(lock.fd).size;
     if (now !== size) throw uploadOffset(id, now, size);
     const data = this.#path(id, 'data');
-    stampVersion(data);
-    await this.#area.syncPath(data);
-    await this.#blobs.publish(data, digest);
+    try {
+      stampVersion(data);
+      await this.#area.syncPath(data);
+      await this.#blobs.publish(data, digest);
+    } catch (error) {
+      // It was cancelled meanwhile.
+      throw existsSync(this.#path(id)) ? explainFileError(error, this.#area.root) : uploadUnknown(id, error);
+    }
     this.#remove(id);
   }
 

@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import type { Digest } from '../../../src/core/digest.ts';
 import { openStorage } from '../../../src/registry/storage/open.ts';
+import { tryLockFile } from '../../../src/system/lock.ts';
 import { storageContract } from '../../contracts/registry-storage.ts';
 
 const PUBLISHER = new URL('./publish-forever.ts', import.meta.url).pathname;
@@ -91,6 +92,25 @@ describe('registry storage in files', () => {
       await assert.rejects(storage.appendUpload(id, 7, source()), { code: 'UPLOAD_OFFSET' });
     }
     assert.equal(open(), start);
+  });
+
+  it('an upload that is cancelled while it waits to be published is none', async () => {
+    const storage = await openStorage(fresh());
+    const { id } = await storage.createUpload('a');
+    async function* source(): AsyncGenerator<Buffer> {
+      yield Buffer.from('x');
+    }
+    await storage.appendUpload(id, 0, source());
+    const digest: Digest = `sha256:${createHash('sha256').update('x').digest('hex')}`;
+    const lock = tryLockFile(join(directory, 'lock'), 'exclusive')!;
+    const published = storage.publishUpload(id, digest, 1);
+    published.catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await storage.discardUpload(id);
+    lock[Symbol.dispose]();
+    await assert.rejects(published, { code: 'UPLOAD_UNKNOWN' });
+    assert.equal(await storage.statBlob(digest), undefined);
+    assert.deepEqual(readdirSync(join(directory, 'tmp')), []);
   });
 
   it('sweeps what killed processes left, when it is old', async () => {
