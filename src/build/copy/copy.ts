@@ -165,12 +165,7 @@ export async function executeCopy(
   }
   // What was read to look the result up is read again: only what goes into the layer may name it.
   texts.clear();
-  const all: Operand[] = [];
-  for (const source of copy.sources) {
-    const selected = sources().get(source) ?? [await remotes.get(source)!.select()];
-    for (const one of selected) all.push({ selected: one, unpack: unpacks(copy, source) });
-  }
-  for (const { name, content } of copy.inline) all.push({ selected: inlineFile(name, content), unpack: false });
+  const all = await listOperands(copy, sources(), remotes);
   const placement = new Placement(copy.link ? NO_FILES : files, {
     owner: owner?.(),
     chmod: copy.chmod === undefined ? undefined : parseChmod(copy.chmod),
@@ -245,6 +240,21 @@ function lazily<T>(make: () => T): () => T {
 interface Operand {
   selected: Selected;
   unpack: boolean;
+}
+
+/** What is copied, in the order of the sources; the heredocs come last. Fetches what is not here. */
+async function listOperands(
+  copy: PreparedCopy,
+  sources: ReadonlyMap<CopySource, Selected[]>,
+  remotes: RemoteSources,
+): Promise<Operand[]> {
+  const all: Operand[] = [];
+  for (const source of copy.sources) {
+    const selected = sources.get(source) ?? [await remotes.get(source)!.select()];
+    for (const one of selected) all.push({ selected: one, unpack: unpacks(copy, source) });
+  }
+  for (const { name, content } of copy.inline) all.push({ selected: inlineFile(name, content), unpack: false });
+  return all;
 }
 
 async function makeLayer(
