@@ -1,4 +1,5 @@
-import { runConfig, type StageState } from './state.ts';
+import type { SolveOptions } from './solve.ts';
+import { diffIds, runConfig, type StageState } from './state.ts';
 
 /** Opens a shell on this process's own terminal, and gives its exit status. What it changes is discarded. */
 export type OpenShell = () => Promise<number>;
@@ -35,6 +36,20 @@ export function debugShell(state: StageState): string[] {
 }
 
 /** What a shell in the state before a step finds: a RUN's environment, without any mounts. */
-export function shellEnv(state: StageState): string[] {
+function shellEnv(state: StageState): string[] {
   return [...state.env].map(([key, value]) => `${key}=${value}`);
+}
+
+/** Of another step than RUN, which tells its own. */
+export async function tellFailure(options: SolveOptions, state: StageState, step: string, error: Error): Promise<void> {
+  const { run, network, lease, signal, runSettings: settings, onFailure } = options;
+  if (onFailure === undefined || signal?.aborted === true) return;
+  const none = { scripts: [], mounts: [], secretVariables: [], insecure: false, terminal: true, onOutput() {} };
+  const shell = async (): Promise<number> => {
+    options.checkRunnable(state.draft.config);
+    const process = { args: debugShell(state), env: shellEnv(state), config: runConfig(state), network, settings };
+    const place = { diffIds: diffIds(state), lower: () => undefined, lease, signal };
+    return (await run({ ...none, ...process, ...place })).status;
+  };
+  await onFailure({ step, error, shell });
 }

@@ -1,12 +1,11 @@
-import type { ByteString } from '../core/bytes.ts';
 import type { Digest } from '../core/digest.ts';
 import type { Limit } from '../core/limit.ts';
 import type { Time } from '../core/time.ts';
-import type { RunInstruction, ValueInstruction } from '../formats/dockerfile/instruction.ts';
+import type { ValueInstruction } from '../formats/dockerfile/instruction.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
 import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
 import type { Image } from '../image/image.ts';
-import { formatPlatform, type Platform } from '../oci/platform.ts';
+import type { Platform } from '../oci/platform.ts';
 import { layerRecord } from '../store/layers.ts';
 import { BuildCache, stepKey } from './cache.ts';
 import { type ConfigureContext, configure } from './configure.ts';
@@ -15,22 +14,22 @@ import { EMPTY_CONTEXT } from './context/context-source.ts';
 import { ImageFiles } from './context/image-source.ts';
 import { AheadLayers, foreseeLinks } from './copy/ahead.ts';
 import { executeCopy, type LayerContext, type LayerStep, timeText } from './copy/copy.ts';
-import { type CopyOrigin, layersOrigin } from './copy/origin.ts';
+import { type CopyOrigin, layersOrigin, originNumber } from './copy/origin.ts';
 import { copyHistory, type PreparedCopy, prepareCopy } from './copy/prepare.ts';
 import { locateError } from './errors.ts';
 import type { StepProgress } from './events.ts';
-import { debugShell, shellEnv } from './failure.ts';
+import { tellFailure } from './failure.ts';
 import { type LineageOptions, Lineages } from './lineage.ts';
-import { RunMounts } from './mounts/mounts.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
-import { executeRun, prepareRun, runHistory, runKey, runVariables } from './run.ts';
+import { type RunContext, type RunToSolve, solveRun } from './run-solver.ts';
 import { planScan, type ReadyScanner } from './sbom/scan-plan.ts';
 import type { SharedSteps } from './shared-steps.ts';
 import type { SolveOptions } from './solve.ts';
 import {
   changeConfig,
   diffIds,
+  expanderOf,
   expandIn,
   historyEntry,
   runConfig,
@@ -210,10 +209,10 @@ export class Solver implements Disposable {
       try {
         switch (instruction.name) {
           case 'RUN':
-            return await this.#run(state, instruction, step.mounts ?? [], files, progress, name);
+            return await this.#run({ instruction, state, origins: step.mounts ?? [], files, progress, name });
           case 'COPY':
           case 'ADD': {
-            const copy = prepareCopy(instruction, this.#expander(state));
+            const copy = prepareCopy(instruction, expanderOf(state, this.#configure.expand));
             if (early !== undefined) return this.#withLayer(state, early, copyHistory(copy));
             const origin = await this.#origin(step.from);
             const place = [state.noCache, diffIds(state), runConfig(state).WorkingDir];
@@ -230,7 +229,7 @@ export class Solver implements Disposable {
         }
       } catch (error) {
         const located = locateError(error, instruction, name);
-        if (instruction.name !== 'RUN') await this.#tellFailure(state, name, located as Error);
+        if (instruction.name !== 'RUN') await tellFailure(this.#options, state, name, located as Error);
         throw located;
       }
     };
@@ -246,7 +245,7 @@ export class Solver implements Disposable {
     const { instruction, from } = step;
     if (!this.#cache.hasSources || instruction.name !== 'COPY' || from?.kind !== 'stage') return undefined;
     try {
-      return await this.#knownCopy(step, prepareCopy(instruction, this.#expander(state)), state);
+      return await this.#knownCopy(step, prepareCopy(instruction, expanderOf(state, this.#configure.expand)), state);
     } catch (error) {
       throw locateError(error, instruction, instruction.source);
     }
@@ -283,99 +282,27 @@ export class Solver implements Disposable {
     };
   }
 
-  async #tellFailure(state: StageState, step: string, error: Error): Promise<void> {
-    const { run, network, lease, signal, runSettings: settings, onFailure } = this.#options;
-    if (onFailure === undefined || signal?.aborted === true) return;
-    const none = { scripts: [], mounts: [], secretVariables: [], insecure: false, terminal: true, onOutput() {} };
-    const shell = async (): Promise<number> => {
-      this.#options.checkRunnable(state.draft.config);
-      const process = { args: debugShell(state), env: shellEnv(state), config: runConfig(state), network, settings };
-      const place = { diffIds: diffIds(state), lower: () => undefined, lease, signal };
-      return (await run({ ...none, ...process, ...place })).status;
-    };
-    await onFailure({ step, error, shell });
-  }
-
   /** Done once for all stages and platforms; for all but the first it is as if the cache had had it. */
   async #once(key: unknown, work: () => Promise<LayerStep>): Promise<LayerStep> {
     const { value, shared } = await this.#common.shared.once(stepKey(key), work);
     return shared ? { ...value, cached: true } : value;
   }
 
-  async #run(
-    state: StageState,
-    instruction: RunInstruction,
-    origins: readonly (Origin | undefined)[],
-    files: ImageFiles,
-    progress: StepProgress,
-    name: string,
-  ): Promise<StepValue> {
-    const { network, buildArgs, allow, runSettings } = this.#options;
-    const { args, network: own, scripts, insecure } = prepareRun(state, instruction, network, allow);
-    const expand = this.#expander(state).word;
-    const open = (origin: Origin | undefined): Promise<CopyOrigin> => this.#origin(origin);
-    const mounts = await RunMounts.prepare({
-      flags: instruction.mounts,
-      cacheNamespace: buildArgs.get('BUILDKIT_CACHE_MOUNT_NS'),
-      ...{ origins, state, expand, open, context: this.#layers(state) },
-    });
-    const { env, proxies } = runVariables(state, buildArgs);
-    const { User, WorkingDir } = runConfig(state);
-    const more = runKey(insecure, runSettings, mounts);
-    const platform = formatPlatform(state.draft.config);
-    const fields = ['RUN', platform, diffIds(state), args, env, User ?? '', WorkingDir || '/', own, scripts, ...more];
-    const key = stepKey(fields);
-    const also = { secretVariables: mounts.variables, insecure, settings: runSettings };
-    const execute = async (): Promise<LayerStep> => {
-      const known = state.noCache === true ? undefined : await this.#cachedRun(key, mounts);
-      if (known !== undefined) return known;
-      this.#options.checkRunnable(state.draft.config);
-      const agents = mounts.env.filter(([name]) => !state.env.has(name));
-      const words = [...env, ...proxies, ...agents].map(([key, value]) => `${key}=${value}`);
-      const request = { args, env: words, network: own, scripts, ...also, mounts: await mounts.take() };
-      const at = { line: instruction.line, endLine: instruction.endLine, step: name };
-      const layer = await this.#executeRun(request, state, files, progress, at);
-      const result = { layer, created: timeText(this.#time) };
-      this.#cache.set(key, mounts.inputs(), result);
-      return { ...result, cached: false };
+  async #run(run: RunToSolve): Promise<StepValue> {
+    const context: RunContext = {
+      options: this.#options,
+      cache: this.#cache,
+      time: this.#time,
+      expand: (state, text) => expandIn(state, text, this.#configure.expand),
+      origin: (from) => this.#origin(from),
+      layers: (state) => this.#layers(state),
+      once: (key, work) => this.#once(key, work),
+      forgetContext: () => {
+        this.#common.context = undefined;
+      },
     };
-    // At the same place of the same chain of steps: elsewhere a RUN that changes nothing may be meant to run again.
-    const place = [
-      state.noCache,
-      state.draft.config.history?.length,
-      key,
-      mounts.hasInputs ? await this.#identities(origins) : [],
-    ];
-    return this.#withLayer(state, await this.#once(place, execute), runHistory(state, args));
-  }
-
-  async #cachedRun(key: string, mounts: RunMounts): Promise<LayerStep | undefined> {
-    const known = !mounts.hasInputs || this.#cache.has(key);
-    const hit = known ? await this.#cache.find(key, mounts.inputs()) : undefined;
-    return hit && { ...hit, cached: true };
-  }
-
-  #identities(origins: readonly (Origin | undefined)[]): Promise<unknown[]> {
-    return Promise.all(origins.map(async (origin) => originNumber(await this.#origin(origin))));
-  }
-
-  async #executeRun(
-    request: Omit<Parameters<typeof executeRun>[1], 'diffIds' | 'lower' | 'lease' | 'signal'>,
-    state: StageState,
-    files: ImageFiles,
-    progress: StepProgress,
-    at: { line: number; endLine: number; step: string },
-  ): Promise<Digest | null> {
-    const { run, lease, signal, onFailure } = this.#options;
-    const lower = (path: ByteString): 'directory' | 'other' | undefined => {
-      const type = files.at(path)?.type;
-      return type === undefined || type === 'directory' ? type : 'other';
-    };
-    const whole = { ...request, diffIds: diffIds(state), lower, lease, signal };
-    const layer = await executeRun(run, whole, state, progress, at, onFailure);
-    // It may have taken long: what people changed meanwhile is looked at anew.
-    this.#common.context = undefined;
-    return layer?.diffId ?? null;
+    const { result, createdBy } = await solveRun(context, run);
+    return this.#withLayer(run.state, result, createdBy);
   }
 
   async #workdir(state: StageState, instruction: ValueInstruction, files: ImageFiles): Promise<StepValue> {
@@ -434,14 +361,6 @@ export class Solver implements Disposable {
     const shared = { store, lease, cache: this.#cache, materials, readSecret, signal };
     return { ...shared, noCache, now: this.#time, epoch: epoch?.toISOString() };
   }
-
-  #expander(state: StageState): { word(text: string): string; body(text: string): string } {
-    const { expand } = this.#configure;
-    return {
-      word: (text) => expandIn(state, text, expand),
-      body: (text) => expandIn(state, text, { ignoreQuotes: true }),
-    };
-  }
 }
 
 interface StepValue {
@@ -452,15 +371,4 @@ interface StepValue {
 /** What a COPY is, wherever it stands. */
 function copyShape({ instruction, ...copy }: PreparedCopy): unknown {
   return [{ ...instruction, line: 0, endLine: 0, source: '' }, copy];
-}
-
-const originNumbers: WeakMap<CopyOrigin, number> = new WeakMap();
-let origins = 0;
-
-/** Origins of layers are the same where the layers are; of others each look is one of its own. */
-function originNumber(origin: CopyOrigin): unknown {
-  if (origin.layers !== undefined) return origin.layers;
-  const known = originNumbers.get(origin) ?? ++origins;
-  originNumbers.set(origin, known);
-  return known;
 }

@@ -90,6 +90,17 @@ export function expandIn(state: StageState, text: string, options: ExpandOptions
   return expandWord(text, (name) => state.env.get(name), options);
 }
 
+/** Of a word, and of a heredoc's body, in which quotes are nothing special. */
+export function expanderOf(
+  state: StageState,
+  expand: ExpandOptions,
+): { word(text: string): string; body(text: string): string } {
+  return {
+    word: (text) => expandIn(state, text, expand),
+    body: (text) => expandIn(state, text, { ignoreQuotes: true }),
+  };
+}
+
 export function expandWordsIn(state: StageState, text: string, options: ExpandOptions): string[] {
   return expandWords(text, (name) => state.env.get(name), options);
 }

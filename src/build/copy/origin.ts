@@ -89,3 +89,14 @@ export function plainOrigin(root: SourceNode | undefined, place: string): CopyOr
     memo: () => ({ get: () => undefined, set: () => {} }),
   };
 }
+
+const originNumbers: WeakMap<CopyOrigin, number> = new WeakMap();
+let origins = 0;
+
+/** Origins of layers are the same where the layers are; of others each look is one of its own. */
+export function originNumber(origin: CopyOrigin): unknown {
+  if (origin.layers !== undefined) return origin.layers;
+  const known = originNumbers.get(origin) ?? ++origins;
+  originNumbers.set(origin, known);
+  return known;
+}
