@@ -19,6 +19,7 @@ import { copyHistory, type PreparedCopy, prepareCopy } from './copy/prepare.ts';
 import { locateError } from './errors.ts';
 import type { StepProgress } from './events.ts';
 import { tellFailure } from './failure.ts';
+import { KnownCopies } from './known-copies.ts';
 import { type LineageOptions, Lineages } from './lineage.ts';
 import { describeStep, StepNames } from './names.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
@@ -60,7 +61,7 @@ export class Solver implements Disposable {
   readonly #stageFiles: Map<PlannedStage, ImageFiles> = new Map();
   readonly #ahead: AheadLayers = new AheadLayers();
   /** Where the cache travels. */
-  readonly #lineages: Lineages | undefined;
+  readonly #known: KnownCopies;
   /** No stage is begun before another one asks for it. */
   #lazy: boolean;
 
@@ -70,7 +71,8 @@ export class Solver implements Disposable {
     this.#common = common;
     this.#cache = options.cache ?? new BuildCache(store, lease);
     this.#configure = { expand: plan.expand, buildArgs, globalArgs: plan.globalArgs };
-    this.#lineages = options.cacheTravels === true ? new Lineages(this.#lineageOptions()) : undefined;
+    const lineages = options.cacheTravels === true ? new Lineages(this.#lineageOptions()) : undefined;
+    this.#known = new KnownCopies(this.#cache, lineages, plan.expand);
     this.#lazy = this.#cache.hasSources && options.lazy === true;
     this.#time = { sec: Math.floor((epoch?.getTime() ?? Date.now()) / 1000), nsec: 0 };
   }
@@ -116,11 +118,11 @@ export class Solver implements Disposable {
     const files = this.#files(diffIds(state));
     for (const { step, copy, state: seen } of foreseeLinks(stage.steps, state, this.#configure)) {
       const layer = async (): Promise<LayerStep> => {
-        const known = await this.#knownCopy(step, copy, seen);
+        const known = await this.#known.find(step, copy, seen);
         if (known !== undefined) return known;
         const origin = await this.#origin(step.from);
         const made = await this.#common.copies(() => executeCopy(copy, seen, files, origin, this.#layers(seen)));
-        return await this.#tellCopy(step, copy, seen, made);
+        return await this.#known.tell(step, copy, seen, made);
       };
       this.#ahead.start(step, layer());
     }
@@ -198,7 +200,7 @@ export class Solver implements Disposable {
     const { instruction } = step;
     // Before the step begins: a stage that it copies from may have to be built.
     const inputs = [state.step];
-    const early = await this.#earlyCopy(step, state);
+    const early = await this.#known.beforeStage(step, state);
     for (const from of early === undefined ? [step.from, ...(step.mounts ?? [])] : []) {
       if (from?.kind === 'stage') inputs.push((await this.#need(from.stage)).step);
     }
@@ -220,7 +222,7 @@ export class Solver implements Disposable {
             const ahead = await this.#ahead.get(step);
             const result =
               ahead ?? (await this.#once(key, () => executeCopy(copy, state, files, origin, this.#layers(state))));
-            return this.#withLayer(state, await this.#tellCopy(step, copy, state, result), copyHistory(copy));
+            return this.#withLayer(state, await this.#known.tell(step, copy, state, result), copyHistory(copy));
           }
           case 'WORKDIR':
             return await this.#workdir(state, instruction, files);
@@ -238,31 +240,6 @@ export class Solver implements Disposable {
       return { cached, value: { ...value, step: progress.number } };
     };
     return enter(() => this.#options.progress.step(name, numbered, { inputs, planned: true }));
-  }
-
-  /** A COPY from a stage that need not be built for it. */
-  async #earlyCopy(step: PlannedStep, state: StageState): Promise<LayerStep | undefined> {
-    const { instruction, from } = step;
-    if (!this.#cache.hasSources || instruction.name !== 'COPY' || from?.kind !== 'stage') return undefined;
-    try {
-      return await this.#knownCopy(step, prepareCopy(instruction, expanderOf(state, this.#configure.expand)), state);
-    } catch (error) {
-      throw locateError(error, instruction, instruction.source);
-    }
-  }
-
-  async #knownCopy(step: PlannedStep, copy: PreparedCopy, state: StageState): Promise<LayerStep | undefined> {
-    if (!this.#cache.hasSources) return undefined;
-    const key = await this.#lineages?.keyOf(step, copy, state);
-    const hit = key === undefined ? undefined : await this.#cache.findElsewhere(key);
-    return hit && { ...hit, cached: true };
-  }
-
-  async #tellCopy(step: PlannedStep, copy: PreparedCopy, state: StageState, result: LayerStep): Promise<LayerStep> {
-    const key = await this.#lineages?.keyOf(step, copy, state);
-    const { layer, created } = result;
-    if (key !== undefined) this.#cache.tell({ key, inputs: '', layer, created, lineage: true });
-    return result;
   }
 
   #lineageOptions(): LineageOptions {

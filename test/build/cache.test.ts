@@ -451,12 +451,51 @@ const runHits: CacheCase[] = [
   },
 ];
 
+/** The same name, and another image. */
+const moveBase = async (lab: BuildLab): Promise<void> => {
+  await lab.build('FROM base\nRUN touch /new', { tags: ['base'] });
+};
+
+runMisses.push(
+  { name: 'a base that its name has left', dockerfile: RUN, change: moveBase, step: /RUN/ },
+  {
+    name: 'COPY --from an image that its name has left',
+    dockerfile: 'FROM scratch\nCOPY --from=base /new* /etc/passwd /x/',
+    change: moveBase,
+    step: /COPY/,
+  },
+  {
+    name: '--mount from an image that its name has left',
+    dockerfile: 'FROM base\nRUN --mount=from=other,target=/o ls /o',
+    change: (lab) => {
+      lab.store.setRef('docker.io/library/other:latest', lab.store.getRef('docker.io/library/moved:latest')!);
+    },
+    step: /RUN/,
+  },
+);
+runHits.push(
+  {
+    name: 'an ARG that ENV hides',
+    dockerfile: 'FROM base\nARG v=1\nENV v=2\nRUN true',
+    change: () => ({ options: { buildArgs: { v: '3' } } }),
+    step: /RUN/,
+  },
+  {
+    name: 'a name more of the base',
+    dockerfile: RUN,
+    change: () => ({ dockerfile: 'FROM other\nRUN true' }),
+    step: /RUN/,
+  },
+);
+
 async function tryRunCase(item: CacheCase, cached: boolean): Promise<void> {
   using lab = new BuildLab();
   await lab.importBase();
+  lab.store.setRef('docker.io/library/other:latest', lab.store.getRef('docker.io/library/base:latest')!);
   lab.write(FILES);
+  await lab.build('FROM scratch\nCOPY a.txt /', { tags: ['moved'] });
   await lab.build(item.dockerfile, item.options);
-  const next = (item.change(lab) ?? {}) as Next;
+  const next = ((await item.change(lab)) ?? {}) as Next;
   const run = await lab.build(next.dockerfile ?? item.dockerfile, { ...item.options, ...next.options });
   const found = cached ? run.cached : run.done;
   assert.ok(
