@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { lstatSync, rmSync, writeFileSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
 import type { BuildOptions, BuildResult } from '../engine/build.ts';
 import { parseAnnotation } from '../exporter/annotation-options.ts';
@@ -81,6 +81,12 @@ export function readBuildOutputOptions(
       await new Promise<void>((resolve, reject) => stdout.write(chunk, (error) => (error ? reject(error) : resolve())));
     },
   };
+}
+
+/** As docker: a build that fails leaves no file with the ID of another. */
+export function dropImageIdFile({ iidfile }: OptionValues): void {
+  if (iidfile === undefined) return;
+  if (lstatSync(iidfile as string, { throwIfNoEntry: false })?.isFile() === true) rmSync(iidfile as string);
 }
 
 /** The ID goes to standard output where nothing else does. */

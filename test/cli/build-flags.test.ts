@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -41,6 +41,16 @@ describe('flags of build as docker takes them', () => {
       }
     });
   }
+
+  it('--iidfile: a failed build leaves no ID of an earlier one', () => {
+    const path = join(directory, 'iid');
+    assert.equal(build('-q', '--iidfile', path, '.').status, 0);
+    assert.match(readFileSync(path, 'utf8'), /^sha256:[0-9a-f]{64}$/);
+    assert.equal(build('--iidfile', path, '--target', 'none', '.').status, 1);
+    assert.equal(existsSync(path), false);
+    assert.equal(build('-q', '--iidfile', '/dev/null', '.').status, 0);
+    assert.ok(existsSync('/dev/null'));
+  });
 
   it('those that a script leaves empty', () => {
     assert.equal(

@@ -12,7 +12,12 @@ import { BUILD_CLASSIC_OPTIONS, warnOfClassicOptions } from '../build-classic-op
 import { debugFailure } from '../build-debug.ts';
 import { printExcerpt } from '../build-error.ts';
 import { createBuildPrinter, PROGRESS_KINDS, type ProgressKind, readProgressKind } from '../build-output.ts';
-import { BUILD_OUTPUT_OPTIONS, readBuildOutputOptions, writeBuildResult } from '../build-output-options.ts';
+import {
+  BUILD_OUTPUT_OPTIONS,
+  dropImageIdFile,
+  readBuildOutputOptions,
+  writeBuildResult,
+} from '../build-output-options.ts';
 import { BUILD_RUN_OPTIONS, readBuildRunOptions } from '../build-run-options.ts';
 import type { Command, CommandContext, OptionValues } from '../command.ts';
 
@@ -112,6 +117,7 @@ export const command: Command = {
     if (call !== undefined) return runCall(call, context, build);
     const kind = readProgress(options);
     const quiet = kind === 'quiet';
+    dropImageIdFile(options);
     let dockerfile: DockerfileSource | undefined;
     const printer = createBuildPrinter(kind, stderr);
     const checks: CheckWarning[] = [];
