@@ -20,11 +20,6 @@ export const debianPackages: PublicPackage[] = [
         made: { '.git/HEAD': 'v2.8.2\n' },
       },
       {
-        name: 'registry-compose-nginx',
-        path: 'contrib/compose/nginx/Dockerfile',
-        sha256: '4dceffc030d5159c69c39e76bb0b4092864c061ae88e68120b8ca99823f332d3',
-      },
-      {
         name: 'registry-nginx',
         path: 'contrib/docker-integration/nginx/Dockerfile',
         sha256: 'ab23025163d2741c976ee0f75a010beb985908ef46eb507a05b59306f93331f0',
@@ -56,12 +51,6 @@ export const debianPackages: PublicPackage[] = [
         path: 'cli/dockerfiles/Dockerfile.dev',
         context: 'cli',
         sha256: '092e9a806f0061fb30fcd96cf1c7a4ea65e44ba030324bbd4a97fca2240fb29b',
-      },
-      {
-        name: 'docker-cli-lint',
-        path: 'cli/dockerfiles/Dockerfile.lint',
-        context: 'cli',
-        sha256: '100b7825ba4f70b0b8bb9fad3b48d7e256dfb2bd9d034a330e496644b247d095',
       },
       {
         name: 'docker-cli-notary',
@@ -122,11 +111,6 @@ export const debianPackages: PublicPackage[] = [
         sha256: '15afec169d972aa7defe249dd2471900f18abd794e53984485007fb24dbaa05c',
       },
       {
-        name: 'libnetwork-ssd',
-        path: 'libnetwork/cmd/ssd/Dockerfile',
-        sha256: '77e8aeb4aaeeadb19b2d08ef34559d6631b21394b079cc9d54a69cece751df1e',
-      },
-      {
         name: 'libnetwork-support',
         path: 'libnetwork/support/Dockerfile',
         sha256: '9e26b1f9916048a2b0bc9d3ec8120f3034e5cbb0d6dd18e818cbf3b1d0adcad1',
@@ -166,12 +150,6 @@ export const debianPackages: PublicPackage[] = [
         context: 'release',
         sha256: '31f5202e172f1a30bbfceef55a1b83ad37cdbd90999e9b80198e7a5c1c8d48db',
         made: { etcd: 'made\n', etcdctl: 'made\n' },
-      },
-      {
-        name: 'etcd-tests',
-        path: 'tests/Dockerfile',
-        context: '',
-        sha256: 'eab3829cc779c6ea3f6ad6b513d02c5d4ae23f97e5eafcfd40dc7b5ab4c6cb63',
       },
       {
         name: 'etcd-dns-srv',
@@ -299,11 +277,6 @@ export const debianPackages: PublicPackage[] = [
         sha256: '8c175506224c0b42b52d5d23b024c93f3c41ee7d9d57fac04f1e6bb282b43030',
       },
       {
-        name: 'syncthing-builder',
-        path: 'Dockerfile.builder',
-        sha256: 'bf1f35b1e27b58ecdf6d9a9e1f1dd913aeff4144f28f6b9fb54d353dc8f4fec4',
-      },
-      {
         name: 'syncthing-buildx',
         path: 'Dockerfile.buildx',
         sha256: '30df496ac9101e8a23b19069736dd9866a1ce91310c00100e9e267d250de1c60',
@@ -356,16 +329,6 @@ export const debianPackages: PublicPackage[] = [
         path: 'Dockerfile',
         sha256: '71915200f029f14f5b96770ae6ae28da82fb1efad6fc130b7a109bc9463d67d3',
         official: 'influxdb',
-      },
-      {
-        name: 'influxdb-packages',
-        path: 'releng/packages/Dockerfile',
-        sha256: 'cdc06f9fd69d48a1de1ce365c3a5545037061239fe3aea335a6c4bad658d5711',
-      },
-      {
-        name: 'influxdb-build',
-        path: 'Dockerfile_build_ubuntu64',
-        sha256: '21f91b89865a4657442adf566fbcc04c1fa3241b229147eadcb6cb6814e05149',
       },
     ],
   },
@@ -438,11 +401,6 @@ export const debianPackages: PublicPackage[] = [
     version: '3.10.8-1.1+deb12u1',
     dockerfiles: [
       {
-        name: 'rabbitmq-jose',
-        path: 'deps/jose/priv/Dockerfile',
-        sha256: 'd4d5f85815f311eb7190b52d85e0d2bd9cd0edaa6a15f867003eb38f0ca5db6b',
-      },
-      {
         name: 'rabbitmq-django',
         path: 'deps/rabbitmq_auth_backend_http/examples/rabbitmq_auth_backend_django/Dockerfile',
         sha256: '1ac1cb044222966c84fcdaba5d08b527d257b2e5408c78dfc3bfd0479b00f2f4',
@@ -470,20 +428,6 @@ export const debianPackages: PublicPackage[] = [
     ],
   },
   {
-    project: 'Yelp/dumb-init',
-    licence: 'MIT',
-    kind: 'deb',
-    package: 'dumb-init',
-    version: '1.2.5-2',
-    dockerfiles: [
-      {
-        name: 'dumb-init',
-        path: 'Dockerfile',
-        sha256: 'f92bd4203bcb3c06a221160c69cbcdccd6d1b0dbc527204394aaf53aa58d0279',
-      },
-    ],
-  },
-  {
     project: 'nghttp2/nghttp2',
     licence: 'MIT',
     kind: 'deb',
@@ -505,34 +449,6 @@ export const debianPackages: PublicPackage[] = [
     version: '0.19.0-1',
     dockerfiles: [
       { name: 'tini', path: 'Dockerfile', sha256: 'ee16849851003a4790b18a50b707e91c6bf786d5bf13d71a94be4b99bb81415a' },
-    ],
-  },
-  {
-    project: 'NLnetLabs/unbound',
-    licence: 'BSD-3-Clause',
-    kind: 'deb',
-    package: 'unbound',
-    version: '1.17.1-2+deb12u4',
-    dockerfiles: [
-      {
-        name: 'unbound-tests',
-        path: 'contrib/Dockerfile.tests',
-        sha256: 'ad8123237ebd13e8a293fb6862db65318f615f6d48577ed991413341b4935577',
-      },
-    ],
-  },
-  {
-    project: 'apache/zookeeper',
-    licence: 'Apache-2.0',
-    kind: 'deb',
-    package: 'zookeeper',
-    version: '3.8.0-11+deb12u2',
-    dockerfiles: [
-      {
-        name: 'zookeeper-dev',
-        path: 'dev/docker/Dockerfile',
-        sha256: 'd97ec1b16bc10b65929bafc0edb48c2d6529f646fbe9e0624e6b9e8e8d2913a4',
-      },
     ],
   },
 ];
