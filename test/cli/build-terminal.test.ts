@@ -113,7 +113,7 @@ describe('a build at a terminal', { skip }, () => {
     writeFileSync(join(context, 'f'), 'hi\n');
     const dockerfile = [
       'FROM base AS one',
-      'RUN echo out; echo err >&2; sleep 1; printf partial',
+      'RUN echo out; sleep 1; echo err >&2; sleep 1; printf partial',
       'FROM base',
       'WORKDIR /x',
       'COPY --from=one /etc/passwd /p',
@@ -154,7 +154,7 @@ describe('a build at a terminal', { skip }, () => {
 /** Docker 26.1 with buildx 0.13, `--progress=plain`, times masked; without its internal steps and the bases. */
 const DOCKER_PLAIN = {
   '[stage-1 2/5] WORKDIR /x': ['DONE'],
-  '[one 2/2] RUN echo out; echo err >&2; sleep 1; printf partial': ['T out', 'T err', 'T partial', 'DONE'],
+  '[one 2/2] RUN echo out; sleep 1; echo err >&2; sleep 1; printf partial': ['T out', 'T err', 'T partial', 'DONE'],
   '[stage-1 3/5] COPY --from=one /etc/passwd /p': ['DONE'],
   '[stage-1 4/5] COPY f /f': ['DONE'],
   '[stage-1 5/5] RUN echo bad; exit 3': [
