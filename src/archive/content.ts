@@ -1,6 +1,6 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
-import type { LayerResult } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 

@@ -1,7 +1,7 @@
 import { realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { ImagoError } from '../core/errors.ts';
-import type { LayerResult } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { type ArchiveContent, cleanName, type LayerWish } from './content.ts';

@@ -8,7 +8,7 @@ import { encodeJson } from '../oci/json.ts';
 import type { ImageManifest } from '../oci/manifest.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import { digestOf } from '../store/blobs.ts';
-import type { LayerResult } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import { hasLayer, layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
-import { ingestLayer, type LayerResult } from '../store/ingest-layer.ts';
+import { ingestLayer } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { documentTooLarge, type LayerWish, MAX_DOCUMENT, missingFile } from './content.ts';

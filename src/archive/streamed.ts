@@ -1,7 +1,8 @@
 import { type Digest, isDigest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { readTar, type TarItem } from '../formats/tar/read.ts';
-import { ingestLayer, type LayerResult } from '../store/ingest-layer.ts';
+import { ingestLayer } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import { hasLayer, layerRecord } from '../store/layers.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';

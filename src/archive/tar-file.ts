@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
 import type { TarEntry } from '../formats/tar/entry.ts';
 import { readEntries } from '../formats/tar/read.ts';
-import type { LayerResult } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import type { ArchiveContent, LayerWish } from './content.ts';

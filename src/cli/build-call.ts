@@ -1,11 +1,11 @@
 import type { CheckWarning } from '../build/checks/report.ts';
 import { ImagoError } from '../core/errors.ts';
-import type { BuildOptions } from '../engine/build.ts';
 import { type CheckRun, checkBuild } from '../engine/build-checks.ts';
+import type { BuildOptions } from '../engine/build-options.ts';
 import { DockerfileError, type LineRange, nearestWord } from '../formats/dockerfile/errors.ts';
 import { printExcerpt, printSource } from './build-error.ts';
-import type { Output } from './build-output.ts';
 import { escapeControls } from './build-output-text.ts';
+import type { Output } from './build-printer.ts';
 import type { CommandContext } from './command.ts';
 
 /** `--call`: what to do with the Dockerfile instead of building it. */

@@ -2,8 +2,8 @@ import type { CheckWarning } from '../build/checks/report.ts';
 import { formatCheck } from '../engine/build-checks.ts';
 import type { DockerfileSource } from '../engine/build-dockerfile.ts';
 import { printSource } from './build-error.ts';
-import type { Output } from './build-output.ts';
 import { escapeControls } from './build-output-text.ts';
+import type { Output } from './build-printer.ts';
 import { createStyle } from './style.ts';
 
 /** What the checks of a build found, as docker prints it behind the build; in full with `--debug`. */

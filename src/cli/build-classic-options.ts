@@ -1,4 +1,4 @@
-import type { Output } from './build-output.ts';
+import type { Output } from './build-printer.ts';
 import type { OptionSpec, OptionValues } from './command.ts';
 
 /**

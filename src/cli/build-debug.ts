@@ -1,6 +1,7 @@
 import type { FailedStep } from '../build/failure.ts';
-import { type BuildPrinter, type Output, printLastWords } from './build-output.ts';
+import { printLastWords } from './build-output.ts';
 import { escapeControls, oneLine } from './build-output-text.ts';
+import type { BuildPrinter, Output } from './build-printer.ts';
 
 interface Streams {
   stdin: { isTTY?: boolean };

@@ -1,6 +1,6 @@
 import type { BuildEvent } from '../build/events.ts';
 import { sha256 } from '../core/sha256.ts';
-import type { BuildPrinter, Output } from './build-output.ts';
+import type { BuildPrinter, Output } from './build-printer.ts';
 
 /** BuildKit's client.SolveStatus (client/graph.go), as `--progress=rawjson` prints it, one a line. */
 interface SolveStatus {

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { lstatSync, rmSync, writeFileSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
-import type { BuildOptions, BuildResult } from '../engine/build.ts';
+import type { BuildResult } from '../engine/build.ts';
+import type { BuildOptions } from '../engine/build-options.ts';
 import { parseAnnotation } from '../exporter/annotation-options.ts';
 import { parseAttestations } from '../exporter/attest-options.ts';
 import { checkWritable } from '../exporter/output-check.ts';

@@ -1,6 +1,6 @@
 import type { BuildEvent } from '../build/events.ts';
-import type { BuildPrinter, Output } from './build-output.ts';
 import { escapeControls, formatAmount, formatSeconds, LineSplitter, lastState, oneLine } from './build-output-text.ts';
+import type { BuildPrinter, Output } from './build-printer.ts';
 
 /** A step that has something to say waits so long for one that has nothing to say, and for one that has. */
 const QUIET_MS = 1000;

@@ -1,25 +1,10 @@
 import { BuildError } from '../build/errors.ts';
-import type { BuildEvent } from '../build/events.ts';
 import { ImagoError } from '../core/errors.ts';
 import { JsonPrinter } from './build-output-json.ts';
 import { PlainPrinter } from './build-output-plain.ts';
 import { lastState, oneLine } from './build-output-text.ts';
+import type { BuildPrinter, Output } from './build-printer.ts';
 import { LiveBuild } from './live-build.ts';
-import type { Terminal } from './style.ts';
-
-export interface Output extends Terminal {
-  write(text: string): unknown;
-}
-
-/** Shows a build. */
-export interface BuildPrinter {
-  print(event: BuildEvent): void;
-  /** Lets somebody else have the output: what comes meanwhile is shown after `resume`. */
-  pause(): void;
-  resume(): void;
-  /** Shows the rest. */
-  close(): void;
-}
 
 export const PROGRESS_KINDS = ['auto', 'plain', 'tty', 'rawjson', 'quiet'] as const;
 export type ProgressKind = (typeof PROGRESS_KINDS)[number];

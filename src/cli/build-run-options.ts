@@ -1,7 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { ImagoError } from '../core/errors.ts';
 import { nearest } from '../core/suggest.ts';
-import type { BuildOptions } from '../engine/build.ts';
+import type { BuildOptions } from '../engine/build-options.ts';
 import { parseByteCount, splitFields } from '../formats/dockerfile/mount.ts';
 import { parseResourceLimits, RESOURCES } from '../runtime/resources.ts';
 import type { OptionSpec, OptionValues } from './command.ts';

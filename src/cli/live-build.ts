@@ -1,6 +1,6 @@
 import type { BuildEvent } from '../build/events.ts';
-import type { BuildPrinter, Output } from './build-output.ts';
 import { escapeControls, LineSplitter, lastState, oneLine } from './build-output-text.ts';
+import type { BuildPrinter, Output } from './build-printer.ts';
 import { displayWidth } from './display-width.ts';
 import { finalLines, type LiveStep, layOut, type PaintedLine } from './live-layout.ts';
 import { createStyle, type Style } from './style.ts';

@@ -14,10 +14,10 @@ import { defaultPlatform } from '../image/image.ts';
 import type { ImageConfig } from '../oci/config.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
-import type { BuildOptions } from './build.ts';
 import { BaseImages } from './build-bases.ts';
 import { BuildContexts } from './build-context.ts';
 import type { DockerfileSource } from './build-dockerfile.ts';
+import type { BuildOptions } from './build-options.ts';
 import { readPlatforms } from './build-platforms.ts';
 import { isTrue } from './build-warnings.ts';
 

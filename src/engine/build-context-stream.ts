@@ -9,7 +9,9 @@ import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { formatSize } from '../core/sizes.ts';
 import { detectCompression, MAGIC_LENGTH } from '../system/compression.ts';
-import type { ContextInput } from './build-context.ts';
+
+/** A path, a git or http URL, or what comes as a stream: a tar, compressed or not, or a Dockerfile. */
+export type ContextInput = string | AsyncIterable<Uint8Array>;
 
 /** What came as one stream, in a file of this build's. */
 export interface Arrived {

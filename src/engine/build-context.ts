@@ -21,7 +21,7 @@ import { explainWriteError } from '../store/errors.ts';
 import { Ingest } from '../store/ingest.ts';
 import type { Store } from '../store/store.ts';
 import { type GitSource, hideCredentials, parseGitUrl } from '../system/git-url.ts';
-import { type Arrived, fileNode, receive } from './build-context-stream.ts';
+import { type Arrived, type ContextInput, fileNode, receive } from './build-context-stream.ts';
 import { type Cloned, checkFile, type Fetched, fetchedTime } from './build-context-time.ts';
 import {
   type DockerfileSource,
@@ -30,9 +30,6 @@ import {
   readInnerDockerfile,
   readLocalDockerfile,
 } from './build-dockerfile.ts';
-
-/** A path, a git or http URL, or what comes as a stream: a tar, compressed or not, or a Dockerfile. */
-export type ContextInput = string | AsyncIterable<Uint8Array>;
 
 export interface ContextOptions {
   /** Undefined: no files. */

@@ -2,7 +2,8 @@ import type { ImageBuilder } from '../build/definition/definition.ts';
 import { assembleImage, nameCall } from '../build/definition/plan.ts';
 import { ImagoError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
-import { type BuildOptions, type BuildResult, buildImage } from './build.ts';
+import { type BuildResult, buildImage } from './build.ts';
+import type { BuildOptions } from './build-options.ts';
 
 export type DefinitionOptions = Omit<BuildOptions, 'file' | 'target' | 'definition'>;
 

@@ -1,7 +1,7 @@
 import type { BuildPlan } from '../build/plan.ts';
 import type { BuildFacts } from '../build/provenance.ts';
 import { parseGitUrl } from '../system/git-url.ts';
-import type { BuildOptions } from './build.ts';
+import type { BuildOptions } from './build-options.ts';
 
 type Facts = Pick<
   BuildFacts,

@@ -8,7 +8,7 @@ import { encodeJson } from '../oci/json.ts';
 import { parseManifest } from '../oci/manifest.ts';
 import { MEDIA_TYPES } from '../oci/media-types.ts';
 import type { Platform } from '../oci/platform.ts';
-import type { LayerResult } from '../store/ingest-layer.ts';
+import type { LayerResult } from '../store/layer-options.ts';
 import type { Lease } from '../store/lease.ts';
 import type { Store } from '../store/store.ts';
 import { openLayoutSource } from '../transfer/copy-layout.ts';

@@ -1,26 +1,21 @@
-import type { ArchiveSink } from '../archive/write-tar.ts';
 import { isSweepDue } from '../build/cache.ts';
 import { checkFrontend } from '../build/checks/frontend.ts';
 import { NamedContexts } from '../build/context/names.ts';
 import { EPOCH_ARG, formatEpoch } from '../build/epoch.ts';
-import { BuildProgress, type OnBuildEvent } from '../build/events.ts';
-import { type OnFailure, onlyFirst } from '../build/failure.ts';
+import { BuildProgress } from '../build/events.ts';
+import { onlyFirst } from '../build/failure.ts';
 import { type BuildPlan, planBuild } from '../build/plan.ts';
 import { Materials } from '../build/provenance.ts';
 import type { ReadSecret } from '../build/remote/secrets.ts';
-import { type Entitlement, type RunNetwork, type RunSettings, withHostname } from '../build/run.ts';
+import { withHostname } from '../build/run.ts';
 import type { ReadyScanner, SbomScanner } from '../build/sbom/scan-plan.ts';
 import { readScan } from '../build/sbom/scan-read.ts';
 import { solvePlans } from '../build/solve.ts';
-import type { Annotation } from '../exporter/annotation-options.ts';
-import type { AttestOptions } from '../exporter/attest-options.ts';
 import { BuildCaches, checkCacheOptions } from '../exporter/cache.ts';
 import { chooseOutputs } from '../exporter/choose-outputs.ts';
 import { writeOutputs } from '../exporter/output.ts';
 import { checkOutputs } from '../exporter/output-check.ts';
-import type { BuildOutput } from '../exporter/output-options.ts';
 import type { OutputResult } from '../exporter/output-result.ts';
-import type { Dockerfile } from '../formats/dockerfile/instruction.ts';
 import { parseDockerfile } from '../formats/dockerfile/parse.ts';
 import type { ImageDraft } from '../image/draft.ts';
 import { defaultPlatform } from '../image/image.ts';
@@ -28,78 +23,18 @@ import { parseTag } from '../image/tag-by-name.ts';
 import type { ImageConfig } from '../oci/config.ts';
 import type { Platform } from '../oci/platform.ts';
 import type { Store } from '../store/store.ts';
-import { type AgentSource, BuildAgents } from './build-agents.ts';
+import { BuildAgents } from './build-agents.ts';
 import { BaseImages } from './build-bases.ts';
 import { suggestStage, warnOfChecks } from './build-checks.ts';
-import { BuildContexts, type ContextInput } from './build-context.ts';
+import { BuildContexts } from './build-context.ts';
 import type { DockerfileSource } from './build-dockerfile.ts';
 import { settleEpoch } from './build-epoch.ts';
 import { factsOf } from './build-facts.ts';
+import type { BuildOptions } from './build-options.ts';
 import { checkRunnable, isMultiPlatform, readPlatforms } from './build-platforms.ts';
-import { BuildSecrets, type SecretSource } from './build-secrets.ts';
+import { BuildSecrets } from './build-secrets.ts';
 import { isTrue, warnOfContexts, warnOfInput } from './build-warnings.ts';
 import { createRunStep } from './run-step.ts';
-import type { PullPolicy } from './with-image.ts';
-
-export interface BuildOptions {
-  /** A directory, a git or http URL, or a tar (of any compression) or a Dockerfile as a stream; undefined: no files. */
-  context?: ContextInput;
-  /** Path of the Dockerfile (default: `Dockerfile` in the context), its URL, or its text. */
-  file?: string | DockerfileSource;
-  /** In place of a Dockerfile: one as it is parsed to. `ImageBuilder` makes such. */
-  definition?: Dockerfile;
-  /** Named contexts for FROM and --from: a directory, a git or http URL, docker-image://NAME, oci-layout://DIR. */
-  contexts?: Readonly<Record<string, string>>;
-  tags?: readonly string[];
-  buildArgs?: Readonly<Record<string, string>>;
-  labels?: Readonly<Record<string, string>>;
-  target?: string;
-  /** Several: an image each, and an index of them. */
-  platform?: string | readonly string[];
-  /** Of every RUN that says nothing else (default 'host'). Said to be 'host', a RUN may ask for it, too. */
-  network?: RunNetwork;
-  noCache?: boolean;
-  /** Stages, by name, that take nothing from the cache. */
-  noCacheFilter?: readonly string[];
-  /** Caches to look into, as `--cache-from` names them; they need not be there. */
-  cacheFrom?: readonly string[];
-  /** Where the build's cache goes, as `--cache-to` says it. */
-  cacheTo?: readonly string[];
-  /** For RUN --mount=type=secret, by ID. */
-  secrets?: Readonly<Record<string, SecretSource>>;
-  /** For RUN --mount=type=ssh, by ID. */
-  ssh?: Readonly<Record<string, AgentSource>>;
-  /** What a RUN may ask for (default: nothing). */
-  allow?: readonly Entitlement[];
-  /** Of every RUN. */
-  runSettings?: RunSettings;
-  /** Whether images that it starts from and copies from are fetched from their registries (default 'missing'). */
-  pull?: PullPolicy;
-  /**
-   * The time of the image, of its history, and of directories that the build makes (default: the build argument
-   * SOURCE_DATE_EPOCH, else now, and then kept).
-   */
-  epoch?: Date;
-  /** What becomes of the result (default: an image in the store). `parseOutput` reads them as `--output` has them. */
-  outputs?: readonly BuildOutput[];
-  /** Push the image under its names; without an image among the outputs, one is made. */
-  push?: boolean;
-  /** Keep an image in the store beside the other outputs. */
-  load?: boolean;
-  annotations?: readonly Annotation[];
-  /** Attestations of the result (default: none). */
-  attest?: AttestOptions;
-  /** With an epoch: no file of the new layers is younger than that. */
-  rewriteTimestamp?: boolean;
-  /** Where an output with dest '-' goes. */
-  stdout?: ArchiveSink;
-  onEvent?: OnBuildEvent;
-  /** Is told of the first step that fails, while its file system is still there, and waited for. */
-  onFailure?: OnFailure;
-  /** The Dockerfile as it was read, before anything is made of it. */
-  onDockerfile?: (source: DockerfileSource) => void;
-  signal?: AbortSignal;
-}
 
 export type BuildResult = OutputResult;
 

@@ -8,7 +8,8 @@ import { parseTag } from '../image/tag-by-name.ts';
 import { keepUntagged, tagImage } from '../image/tags.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatReference } from '../oci/reference.ts';
-import { ingestLayer, type LayerSource } from '../store/ingest-layer.ts';
+import { ingestLayer } from '../store/ingest-layer.ts';
+import type { LayerSource } from '../store/layer-options.ts';
 import type { Store } from '../store/store.ts';
 
 export interface ImportOptions {

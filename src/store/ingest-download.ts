@@ -2,18 +2,12 @@ import type { Digest } from '../core/digest.ts';
 import { ImagoError, isImagoError } from '../core/errors.ts';
 import { sleep } from '../system/sleep.ts';
 import { Ingest } from './ingest.ts';
-import {
-  composeJob,
-  findIngested,
-  type IngestLayerOptions,
-  type LayerDownload,
-  type LayerResult,
-  publishLayer,
-} from './ingest-layer.ts';
 import { FILES, type IngestJob } from './layer-job.ts';
+import type { IngestLayerOptions, LayerDownload, LayerResult } from './layer-options.ts';
 import { runHere, runStream } from './layer-source.ts';
 import type { Lease } from './lease.ts';
 import { Partial } from './partials.ts';
+import { composeJob, findIngested, publishLayer } from './publish-layer.ts';
 import type { Store } from './store.ts';
 
 /** Smaller ones are quicker fetched again than kept account of. */

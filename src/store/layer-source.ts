@@ -1,8 +1,8 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { ImagoError } from '../core/errors.ts';
 import { detectCompression, MAGIC_LENGTH } from '../system/compression.ts';
-import type { IngestLayerOptions, LayerSource } from './ingest-layer.ts';
 import type { IngestJob, IngestOutcome, JobInput, LayerCompression } from './layer-job.ts';
+import type { IngestLayerOptions, LayerSource } from './layer-options.ts';
 import { threads } from './threads.ts';
 
 /** Sources below this are done on the calling thread: starting another one takes longer. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { hostPlatform } from '../../src/oci/platform.ts';
 import { BuildLab, type BuildRun } from './lab.ts';
 

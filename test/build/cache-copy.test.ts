@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, linkSync, renameSync, rmSync, symlinkSync, unlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { BuildLab, type Files } from './lab.ts';
 
 /** What the second build has in the place of what the first had. */

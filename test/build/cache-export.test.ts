@@ -3,7 +3,7 @@ import { chmodSync, readFileSync, renameSync, rmSync, utimesSync } from 'node:fs
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { CACHE_CONFIG_TYPE, INLINE_CACHE } from '../../src/build/cache-format.ts';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { importImage } from '../../src/engine/import.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';
 import { pushName } from '../../src/transfer/push.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, chownSync, cpSync, renameSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { prune } from '../../src/store/prune.ts';
 import { BuildLab, type Files, whyNoRun } from './lab.ts';
 

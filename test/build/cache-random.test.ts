@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { ImageFiles } from '../../src/build/context/image-source.ts';
 import { findSource, readSource } from '../../src/build/context/source.ts';
 import { isImagoError } from '../../src/core/errors.ts';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import type { Image } from '../../src/image/image.ts';
 import { walkTree } from '../../src/tree/walk.ts';
 import { BuildLab } from './lab.ts';

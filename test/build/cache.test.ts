@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { removeImage } from '../../src/engine/rmi.ts';
 import { prune } from '../../src/store/prune.ts';
 import { setXattr } from '../../src/system/xattr.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { loadImages } from '../../src/engine/load.ts';
 import { saveImages } from '../../src/engine/save.ts';
 import { BuildLab, type BuildRun, type Files, whyNoRun } from './lab.ts';

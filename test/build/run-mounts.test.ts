@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { listCacheMounts, removeCacheMount } from '../../src/build/mounts/cache.ts';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { BuildLab, type Files, whyNoRun } from './lab.ts';
 
 interface MountCase {

@@ -6,7 +6,7 @@ import { readFileSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { parseOutput } from '../../src/exporter/output-options.ts';
 import { readLayerEntries } from '../../src/store/layer-entries.ts';
 import { BuildLab, type BuildRun, type Files, whyNoRun } from '../build/lab.ts';

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { parseOutput } from '../../src/exporter/output-options.ts';
 import { defaultPlatform, readManifest } from '../../src/image/image.ts';
 import type { ImageIndex, ImageManifest } from '../../src/oci/manifest.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { parseAttestations } from '../../src/exporter/attest-options.ts';
 import { parseOutput } from '../../src/exporter/output-options.ts';
 import { readManifest } from '../../src/image/image.ts';

@@ -1,5 +1,5 @@
 /** What BuildKit's integration tests check of the language, one case or more each: `test` is the name there. */
-import type { BuildOptions } from '../../src/engine/build.ts';
+import type { BuildOptions } from '../../src/engine/build-options.ts';
 import type { RunConfig } from '../../src/oci/config.ts';
 import type { Files } from '../build/lab.ts';
 

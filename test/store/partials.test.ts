@@ -3,7 +3,8 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, statSync, utimesS
 import { dirname, join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { type IngestLayerOptions, ingestLayer, type LayerDownload } from '../../src/store/ingest-layer.ts';
+import { ingestLayer } from '../../src/store/ingest-layer.ts';
+import type { IngestLayerOptions, LayerDownload } from '../../src/store/layer-options.ts';
 import { hasLayer } from '../../src/store/layers.ts';
 import { Partial } from '../../src/store/partials.ts';
 import { prune } from '../../src/store/prune.ts';
