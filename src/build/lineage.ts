@@ -9,7 +9,7 @@ import { enterDirectory } from './copy/ahead.ts';
 import { copyInputs, type LayerContext } from './copy/copy.ts';
 import type { CopyOrigin } from './copy/origin.ts';
 import { isNumericOwner } from './copy/owner.ts';
-import { type PreparedCopy, prepareCopy } from './copy/prepare.ts';
+import { copyShape, type PreparedCopy, prepareCopy } from './copy/prepare.ts';
 import { MountSource } from './mounts/source.ts';
 import type { Origin, PlannedStage, PlannedStep } from './plan.ts';
 import { type Entitlement, prepareRun, type RunNetwork, type RunSettings, runKey, runVariables } from './run.ts';
@@ -62,7 +62,7 @@ export class Lineages {
     const from = await this.#of(step.from.stage);
     if (from === undefined) return undefined;
     const below = copy.link ? [] : diffIds(state);
-    return stepKey(['lineage', below, shapeOf(copy), runConfig(state).WorkingDir, from.digest, this.#epoch]);
+    return stepKey(['lineage', below, copyShape(copy), runConfig(state).WorkingDir, from.digest, this.#epoch]);
   }
 
   #of(stage: PlannedStage): Promise<Lineage | undefined> {
@@ -144,7 +144,7 @@ export class Lineages {
     if (copy.sources.some(({ kind }) => kind !== 'path')) return undefined;
     const files = await this.#origin(from, (origin) => copyInputs(copy, origin));
     if (files === undefined) return undefined;
-    return [instruction.name, shapeOf(copy), runConfig(state).WorkingDir, files, this.#epoch];
+    return [instruction.name, copyShape(copy), runConfig(state).WorkingDir, files, this.#epoch];
   }
 
   /** `inputs` gives the digest of what is taken of the build context. */
@@ -169,9 +169,4 @@ export class Lineages {
   get #epoch(): string | undefined {
     return this.#options.epoch?.toISOString();
   }
-}
-
-/** What a copy is, wherever it stands in a file. */
-function shapeOf({ instruction, shownSources: _, ...copy }: PreparedCopy): unknown[] {
-  return [instruction.name, instruction.name === 'ADD' ? instruction.unpack : undefined, copy];
 }

@@ -3,9 +3,7 @@ import type { Limit } from '../core/limit.ts';
 import type { Time } from '../core/time.ts';
 import type { ValueInstruction } from '../formats/dockerfile/instruction.ts';
 import { joinWorkdir } from '../formats/dockerfile/path.ts';
-import { appendLayer, draftOf, emptyDraft, type ImageDraft, tarLayer } from '../image/draft.ts';
-import type { Image } from '../image/image.ts';
-import type { Platform } from '../oci/platform.ts';
+import { appendLayer, tarLayer } from '../image/draft.ts';
 import { layerRecord } from '../store/layers.ts';
 import { BuildCache, stepKey } from './cache.ts';
 import { type ConfigureContext, configure } from './configure.ts';
@@ -15,7 +13,7 @@ import { ImageFiles } from './context/image-source.ts';
 import { AheadLayers, foreseeLinks } from './copy/ahead.ts';
 import { executeCopy, type LayerContext, type LayerStep, timeText } from './copy/copy.ts';
 import { type CopyOrigin, layersOrigin, originNumber } from './copy/origin.ts';
-import { copyHistory, type PreparedCopy, prepareCopy } from './copy/prepare.ts';
+import { copyHistory, copyShape, prepareCopy } from './copy/prepare.ts';
 import { locateError } from './errors.ts';
 import type { StepProgress } from './events.ts';
 import { tellFailure } from './failure.ts';
@@ -33,10 +31,11 @@ import {
   expanderOf,
   expandIn,
   historyEntry,
+  imageState,
   runConfig,
   type StageState,
+  scratchState,
   settleConfig,
-  startState,
 } from './state.ts';
 import { executeWorkdir } from './workdir.ts';
 
@@ -162,16 +161,17 @@ export class Solver implements Disposable {
       const { OnBuild: _, ...rest } = runConfig(state);
       return { ...state, cmdSet: false, draft: { ...state.draft, config: { ...state.draft.config, config: rest } } };
     }
-    if (base.kind === 'scratch') return this.#scratch(platform);
+    if (base.kind === 'scratch') return scratchState(platform, this.#age());
     if (base.kind === 'files') {
       // The context's files are the only layer.
       const step: PlannedStep = { instruction: { ...from, ...COPY_ALL }, from: base, trigger: false };
-      const state = this.#scratch(platform);
+      const state = scratchState(platform, this.#age());
       return this.#layerStep(state, step, this.#files([]), names);
     }
     const work = async ({ number }: StepProgress): Promise<StepValue> => {
       try {
-        const state = this.#imageState(await this.#options.resolveImage(base.reference, platform, from));
+        const image = await this.#options.resolveImage(base.reference, platform, from);
+        const state = imageState(image, this.#age(image.config.created));
         return { cached: false, value: { ...state, step: number } };
       } catch (error) {
         throw locateError(error, from, from.source);
@@ -180,20 +180,9 @@ export class Solver implements Disposable {
     return this.#options.progress.step(names.next(`FROM ${base.reference}`), work, { planned: true });
   }
 
-  #imageState(image: Image): StageState {
-    const { OnBuild: _, ...rest } = image.config.config ?? {};
-    const draft = draftOf(image);
-    return this.#start({ ...draft, config: { ...draft.config, config: rest } }, image.config.created);
-  }
-
-  #scratch(platform: Platform): StageState {
-    const draft = emptyDraft(platform);
-    const config = { WorkingDir: '/' };
-    return this.#start({ ...draft, config: { ...draft.config, config } });
-  }
-
-  #start(draft: ImageDraft, age?: string): StageState {
-    return startState(draft, this.#options.epoch?.toISOString() ?? age ?? timeText(this.#time));
+  /** Of what has no layer yet, and of images that do not say how old they are. */
+  #age(own?: string): string {
+    return this.#options.epoch?.toISOString() ?? own ?? timeText(this.#time);
   }
 
   async #layerStep(state: StageState, step: PlannedStep, files: ImageFiles, names: StepNames): Promise<StageState> {
@@ -248,12 +237,12 @@ export class Solver implements Disposable {
       ...{ configure: this.#configure, network, allow, settings, epoch, resolveImage },
       platform: plan.target.platform,
       ignoresCache: (stage) => this.#ignoresCache(stage),
-      start: async ({ base, platform, from }) =>
-        base.kind === 'scratch'
-          ? this.#scratch(platform)
-          : base.kind === 'image'
-            ? this.#imageState(await resolveImage(base.reference, platform, from))
-            : undefined,
+      start: async ({ base, platform, from }) => {
+        if (base.kind === 'scratch') return scratchState(platform, this.#age());
+        if (base.kind !== 'image') return undefined;
+        const image = await resolveImage(base.reference, platform, from);
+        return imageState(image, this.#age(image.config.created));
+      },
       context: () => this.#context(),
       layers: (state) => this.#layers(state),
     };
@@ -343,9 +332,4 @@ export class Solver implements Disposable {
 interface StepValue {
   cached: boolean;
   value: StageState;
-}
-
-/** What a COPY is, wherever it stands. */
-function copyShape({ instruction, ...copy }: PreparedCopy): unknown {
-  return [{ ...instruction, line: 0, endLine: 0, source: '' }, copy];
 }

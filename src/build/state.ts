@@ -1,8 +1,10 @@
 import type { Digest } from '../core/digest.ts';
 import { ImagoError } from '../core/errors.ts';
 import { type ExpandOptions, expandWord, expandWords } from '../formats/dockerfile/expand.ts';
-import { editConfig, type ImageDraft } from '../image/draft.ts';
+import { draftOf, editConfig, emptyDraft, type ImageDraft } from '../image/draft.ts';
+import type { Image } from '../image/image.ts';
 import type { HistoryEntry, RunConfig } from '../oci/config.ts';
+import type { Platform } from '../oci/platform.ts';
 import { Scope } from './scope.ts';
 
 /** What every line of history says that this builder wrote. */
@@ -47,13 +49,26 @@ interface MemberList {
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** What a stage starts from; `created` is the time of its newest layer. */
-export function startState(draft: ImageDraft, created: string): StageState {
+function startState(draft: ImageDraft, created: string): StageState {
   const { Env, ...config } = draft.config.config ?? {};
   const own = Env ?? [];
   // As BuildKit: what a stage adds to PATH is added to something.
   const all = own.some((entry) => entry.startsWith('PATH=')) ? own : [...own, `PATH=${DEFAULT_PATH}`];
   const dated = { ...draft, config: { ...draft.config, created, config: { ...config, Env: all } } };
   return { draft: dated, env: new Scope(parseEnv(all)), args: [], created, cmdSet: false };
+}
+
+/** `FROM scratch` */
+export function scratchState(platform: Platform, created: string): StageState {
+  const draft = emptyDraft(platform);
+  return startState({ ...draft, config: { ...draft.config, config: { WorkingDir: '/' } } }, created);
+}
+
+/** On an image, whose triggers are steps of the stage by now. */
+export function imageState(image: Image, created: string): StageState {
+  const { OnBuild: _, ...rest } = image.config.config ?? {};
+  const draft = draftOf(image);
+  return startState({ ...draft, config: { ...draft.config, config: rest } }, created);
 }
 
 export function runConfig(state: StageState): RunConfig {

@@ -108,6 +108,11 @@ function badChecksum(summary: string, want?: string, got?: string): ImagoError {
   return new ImagoError('BAD_FLAG_VALUE', summary, { want, got });
 }
 
+/** What a copy is, wherever it stands in a file. */
+export function copyShape({ instruction, shownSources: _, ...copy }: PreparedCopy): unknown[] {
+  return [instruction.name, instruction.name === 'ADD' ? instruction.unpack : undefined, copy];
+}
+
 /** As Docker's history. */
 export function copyHistory({ instruction, shownSources, inline, dest, chown, chmod, parents }: PreparedCopy): string {
   return [
