@@ -3,6 +3,7 @@ import { openRepository, type Repository } from '../registry/client/repository.t
 import { openTransport } from '../registry/client/transport.ts';
 import type { ClientOptions } from '../registry/client/types.ts';
 import { collectGarbage } from '../registry/server/collect.ts';
+import { collectInterval, collectSettings } from '../registry/server/collector.ts';
 import type { ProxySettings } from '../registry/server/config.ts';
 import { composeServeConfig, type ServeFlags } from '../registry/server/config-overrides.ts';
 import { Log } from '../registry/server/log.ts';
@@ -27,21 +28,15 @@ export async function serveRegistry({ write, ...flags }: ServeRegistryOptions): 
   try {
     const running = await startRegistry(
       // What is pushed here would not be upstream.
-      { ...config, readOnly: config.readOnly || upstream !== undefined },
+      {
+        ...config,
+        readOnly: config.readOnly || upstream !== undefined,
+        gc: { ...config.gc, interval: collectInterval(config) },
+      },
       {
         storage,
         log,
-        // A read-only server changes nothing; a cache is read-only for its clients.
-        ...(!config.readOnly && {
-          collect: (signal: AbortSignal) =>
-            collectGarbage({
-              storage,
-              graceMs: config.gc.grace,
-              uploadMaxAgeMs: config.gc.uploads,
-              removeUntagged: config.gc.deleteUntagged,
-              signal,
-            }),
-        }),
+        collect: (signal: AbortSignal) => collectGarbage({ ...collectSettings(config), storage, signal }),
         ...(upstream && { proxy: createProxy({ storage, upstream, log, ...config.proxy!, ...config.limits }) }),
       },
     );

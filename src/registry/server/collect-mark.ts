@@ -46,7 +46,7 @@ export async function markManifests(storage: RegistryStorage, keys: ListedKey[],
 }
 
 /** The blobs that a stored manifest names; undefined where its bytes are gone. Throws `STORAGE_DAMAGED`. */
-async function readNamedBlobs(storage: RegistryStorage, digest: Digest): Promise<Digest[] | undefined> {
+export async function readNamedBlobs(storage: RegistryStorage, digest: Digest): Promise<Digest[] | undefined> {
   const manifest = await readManifest(storage, digest);
   return manifest && ['config', 'layers', 'blobs'].flatMap((name) => digestsOf(manifest[name]));
 }

@@ -1,8 +1,7 @@
 import type { Digest } from '../../core/digest.ts';
-import { isImagoError } from '../../core/errors.ts';
 import type { RegistryStorage } from '../storage/storage.ts';
 import { type ListedKey, listRepositoryKeys, readChildren } from './collect-mark.ts';
-import { decodeDocument, type ManifestLink, type TagRecord } from './documents.ts';
+import { decodeDocument, deleteVersion, type ManifestLink, type TagRecord } from './documents.ts';
 import { manifestKey, referrerKey } from './keys.ts';
 
 /** The manifests of one repository, and what keeps them. */
@@ -14,7 +13,8 @@ interface Listing {
   referrers: Map<Digest, Digest[]>;
 }
 
-export interface UntaggedOptions {
+export interface RemoveOptions {
+  /** What is younger stays. */
   graceMs: number;
   dryRun: boolean;
   /** Called before each removal. */
@@ -27,13 +27,14 @@ export interface UntaggedOptions {
  * reached. Younger ones than the grace period stay, with all that they reach; so the period must be longer than the time
  * from a manifest's push to that of its tag or index.
  */
-export async function removeUntagged(storage: RegistryStorage, options: UntaggedOptions): Promise<void> {
+export async function removeUntagged(storage: RegistryStorage, options: RemoveOptions): Promise<void> {
   for await (const listing of listRepositories(storage)) {
-    const kept = await reach(storage, listing, Date.now() - options.graceMs);
+    const oldest = Date.now() - options.graceMs;
+    const kept = await reach(storage, listing, oldest);
     for (const digest of listing.manifests.keys()) {
       if (kept.has(digest)) continue;
       await options.guard();
-      if (options.dryRun || (await removeLink(storage, listing.repository, digest, options.graceMs))) {
+      if (options.dryRun || (await removeLink(storage, listing.repository, digest, oldest))) {
         options.onRemove(listing.repository, digest);
       }
     }
@@ -82,23 +83,20 @@ async function reach(storage: RegistryStorage, listing: Listing, oldest: number)
   return kept;
 }
 
-/** False where the manifest was pushed again meanwhile. */
-async function removeLink(
+/** Takes a manifest out of its repository. False where it is younger than that: pushed or pulled again meanwhile. */
+export async function removeLink(
   storage: RegistryStorage,
   repository: string,
   digest: Digest,
-  graceMs: number,
+  oldest: number,
 ): Promise<boolean> {
   const key = manifestKey(repository, digest);
   const document = await storage.readDocument(key);
-  if (document === undefined || document.modified > Date.now() - graceMs) return false;
-  try {
-    await storage.deleteDocument(key, { expect: document.version });
-  } catch (error) {
-    if (isImagoError(error, 'STORAGE_CONFLICT')) return false;
-    throw error;
-  }
+  if (document === undefined || document.modified > oldest) return false;
   const { subject } = decodeDocument<ManifestLink>(document);
-  if (subject !== undefined) await storage.deleteDocument(referrerKey(repository, subject, digest));
+  const entry = subject === undefined ? undefined : referrerKey(repository, subject, digest);
+  const referrer = entry === undefined ? undefined : await storage.readDocument(entry);
+  if (!(await deleteVersion(storage, key, document.version))) return false;
+  if (referrer !== undefined) await deleteVersion(storage, entry!, referrer.version);
   return true;
 }

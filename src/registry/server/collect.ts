@@ -3,8 +3,9 @@ import { isImagoError } from '../../core/errors.ts';
 import type { RegistryStorage, UploadStat, Version } from '../storage/storage.ts';
 import { CollectorLease } from './collect-lease.ts';
 import { type ListedKey, listRepositoryKeys, type Marks, markManifests } from './collect-mark.ts';
-import { removeUntagged } from './collect-untagged.ts';
-import { encodeDocument } from './documents.ts';
+import { type RemoveOptions, removeUntagged } from './collect-untagged.ts';
+import { type CacheBounds, removeUnused } from './collect-unused.ts';
+import { deleteVersion, encodeDocument } from './documents.ts';
 import { CONDEMNED_PREFIX, condemnedKey, manifestKey, parseKey } from './keys.ts';
 import { mapBounded } from './parallel.ts';
 
@@ -16,6 +17,8 @@ export interface CollectOptions {
   uploadMaxAgeMs?: number;
   /** Removes manifests that no tag reaches, too. */
   removeUntagged?: boolean;
+  /** Of a pull-through cache: removes manifests that nobody pulled for long, and what does not fit. */
+  cache?: CacheBounds | undefined;
   /** Tells what would go, and changes nothing. */
   dryRun?: boolean;
   onEvent?: (event: CollectEvent) => void;
@@ -113,7 +116,7 @@ class Collection {
   async run(lease: CollectorLease | undefined): Promise<void> {
     this.#lease = lease;
     await this.#discardUploads();
-    if (this.#options.removeUntagged === true) await this.#removeUntagged();
+    await this.#removeManifests();
     const marks: Marks = { needed: new Set(), read: new Set(), manifests: 0 };
     const links = await this.#mark(marks);
     const candidates = await this.#condemn(marks, links);
@@ -210,12 +213,7 @@ class Collection {
 
   /** A link that was written since is that of a new upload. */
   async #unlink({ key, version }: Candidate['links'][number]): Promise<void> {
-    try {
-      if (!this.#dryRun) await this.#storage.deleteDocument(key, { expect: version });
-    } catch (error) {
-      if (isImagoError(error, 'STORAGE_CONFLICT')) return;
-      throw error;
-    }
+    if (!this.#dryRun && !(await deleteVersion(this.#storage, key, version))) return;
     this.outcome.removedLinks++;
     this.#options.onEvent?.({ kind: 'link', key });
   }
@@ -225,8 +223,8 @@ class Collection {
     this.#options.onEvent?.({ kind: 'pardoned', digest });
   }
 
-  async #removeUntagged(): Promise<void> {
-    await removeUntagged(this.#storage, {
+  async #removeManifests(): Promise<void> {
+    const options: RemoveOptions = {
       graceMs: this.#graceMs,
       dryRun: this.#dryRun,
       guard: () => this.#guard(),
@@ -235,7 +233,10 @@ class Collection {
         this.outcome.removedManifests++;
         this.#options.onEvent?.({ kind: 'manifest', repository, digest });
       },
-    });
+    };
+    const { removeUntagged: untagged = false, cache } = this.#options;
+    if (untagged) await removeUntagged(this.#storage, options);
+    if (cache !== undefined) await removeUnused(this.#storage, this.#repositoryKeys(), cache, options);
   }
 
   async #discardUploads(): Promise<void> {

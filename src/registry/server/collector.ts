@@ -1,6 +1,22 @@
-import type { CollectOutcome } from './collect.ts';
+import type { CollectOptions, CollectOutcome } from './collect.ts';
+import type { ServeConfig } from './config.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
+
+/** How often a cache is looked through where nothing else is said. */
+const CACHE_INTERVAL_MS = 60 * 60_000;
+
+/** What the collector is to do by a server's settings. */
+export function collectSettings({ gc, proxy }: ServeConfig): Omit<CollectOptions, 'storage'> {
+  return { graceMs: gc.grace, uploadMaxAgeMs: gc.uploads, removeUntagged: gc.deleteUntagged, cache: proxy };
+}
+
+/** Milliseconds; undefined: never. A cache that has bounds keeps to them by itself. */
+export function collectInterval({ gc, proxy, readOnly }: ServeConfig): number | undefined {
+  // What is read-only changes nothing; a cache is read-only for its clients.
+  if (proxy === undefined) return readOnly ? undefined : gc.interval;
+  return gc.interval ?? (proxy.keep > 0 || proxy.size !== undefined ? CACHE_INTERVAL_MS : undefined);
+}
 
 /**
  * Runs `collect` about every `interval` milliseconds, the first time after a random part of it: replicas that were

@@ -63,6 +63,10 @@ export interface ProxySettings {
   passwordFile: string | undefined;
   /** Milliseconds for which a tag is answered without asking upstream. */
   ttl: number;
+  /** Milliseconds for which a manifest stays that nobody asks for; 0 is forever. */
+  keep: number;
+  /** Bytes. */
+  size: number | undefined;
   insecure: boolean;
   /** A directory on a disk that blobs go through. */
   spool: string;
@@ -184,6 +188,8 @@ function settings(base: string): Reader<ServeConfig> {
           username: optional(text),
           passwordFile: optional(path),
           ttl: withDefault(duration, 300_000),
+          keep: withDefault(duration, 7 * 24 * HOUR),
+          size: optional(checked(bytes, (value) => (value === 0 ? 'must be above 0' : undefined))),
           insecure: withDefault(flag, false),
           spool: withDefault(path, '/var/tmp'),
         }),

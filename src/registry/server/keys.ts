@@ -14,6 +14,7 @@ import { isRepositoryName, isTag } from '../wire/names.ts';
  * gc/condemned/ALG/HEX                        CondemnedRecord: the collector is about to remove this blob
  * ```
  *
+ * A ManifestLink of a pull-through cache is written anew when the manifest is used: its time says when that was last.
  * A blob (a manifest's bytes are one, too) lives as long as a ManifestLink of any repository names it, or it is
  * younger than the grace period, counted from the later of its own publication and its youngest BlobLink.
  */

@@ -3,7 +3,15 @@ import { ImagoError, isImagoError } from '../../core/errors.ts';
 import type { Version } from '../storage/storage.ts';
 import { WIRE_ERRORS } from '../wire/errors.ts';
 import { isCollecting } from './collect-lease.ts';
-import { decodeDocument, encodeDocument, type ManifestLink, type Referrer, type TagRecord } from './documents.ts';
+import {
+  decodeDocument,
+  deleteVersion,
+  encodeDocument,
+  type FoundManifest,
+  type ManifestLink,
+  type Referrer,
+  type TagRecord,
+} from './documents.ts';
 import { WireFailure } from './failure.ts';
 import { hashBytes } from './hash-state.ts';
 import { manifestKey, referrerKey, tagKey, tagsPrefix } from './keys.ts';
@@ -12,11 +20,6 @@ import { type ManifestFacts, readManifestFacts } from './references.ts';
 import type { Registry } from './registry.ts';
 import { ensureRepository, findBlob, findUncondemned, linkBlob, readCondemned } from './repositories.ts';
 import type { ManifestReference } from './route.ts';
-
-/** A manifest of a repository. */
-export interface FoundManifest extends ManifestLink {
-  digest: Digest;
-}
 
 async function readTag({ storage }: Registry, repository: string, tag: string): Promise<TagRecord | undefined> {
   const document = await storage.readDocument(tagKey(repository, tag));
@@ -106,7 +109,8 @@ export async function storeManifest(registry: Registry, repository: string, mani
   const present = [digest, ...facts.blobs.filter((blob) => !absent.has(blob))];
   const lost = (await mapBounded(present, async (blob) => ((await isSafe(registry, blob)) ? [] : [blob]))).flat();
   if (lost.length > 0) {
-    if (created) await withdraw(registry, key, version);
+    // Where somebody wrote it again meanwhile, that push decides for itself.
+    if (created) await deleteVersion(storage, key, version);
     throw missing(lost, 'a blob was collected while its manifest was pushed: push it again');
   }
   if (await isCollecting(storage)) await renewLinks(registry, repository, present.slice(1));
@@ -117,11 +121,12 @@ export async function storeManifest(registry: Registry, repository: string, mani
   }
 }
 
-/** How long a push waits for the collector's verdict on a blob. */
+/** How long to wait for the collector's verdict on a blob. */
 const VERDICT_MS = 3000;
 const VERDICT_STEP_MS = 50;
 
-async function isSafe(registry: Registry, blob: Digest): Promise<boolean> {
+/** Whether a blob is there and stays, once it is known what the collector does. */
+export async function isSafe(registry: Registry, blob: Digest): Promise<boolean> {
   const until = Date.now() + VERDICT_MS;
   for (;;) {
     if ((await findUncondemned(registry, blob)) !== undefined) return true;
@@ -158,15 +163,6 @@ async function writeLink(
       // The same manifest is being pushed by somebody else: one of all that meet here goes on in each round.
       if (!isImagoError(error, 'STORAGE_CONFLICT')) throw error;
     }
-  }
-}
-
-/** Deletes a document if nobody wrote it again meanwhile: that push decides for itself. */
-async function withdraw({ storage }: Registry, key: string, version: Version): Promise<void> {
-  try {
-    await storage.deleteDocument(key, { expect: version });
-  } catch (error) {
-    if (!isImagoError(error, 'STORAGE_CONFLICT')) throw error;
   }
 }
 
@@ -237,7 +233,7 @@ async function removeTagsOf(registry: Registry, repository: string, digest: Dige
     await mapBounded(page.keys, async ({ key }) => {
       const document = await registry.storage.readDocument(key);
       if (document === undefined || decodeDocument<TagRecord>(document).digest !== digest) return;
-      await withdraw(registry, key, document.version);
+      await deleteVersion(registry.storage, key, document.version);
     });
     after = page.next;
   } while (after !== undefined);

@@ -2,13 +2,12 @@ import type { Digest } from '../../core/digest.ts';
 import { WIRE_ERRORS } from '../wire/errors.ts';
 import { isTag } from '../wire/names.ts';
 import { readSmallBody } from './body.ts';
-import { decodeDocument, type TagRecord } from './documents.ts';
+import { decodeDocument, type FoundManifest, type TagRecord } from './documents.ts';
 import type { Exchange } from './exchange.ts';
 import { WireFailure } from './failure.ts';
 import { tagKey } from './keys.ts';
 import {
   checkManifest,
-  type FoundManifest,
   findManifest,
   readManifestBytes,
   removeManifest,
@@ -22,8 +21,10 @@ import { type ManifestReference, manifestUnknown } from './route.ts';
 /** `GET` and `HEAD`. What was pushed is answered, whatever `Accept` says: nothing is converted. */
 export async function getManifest(exchange: Exchange, repository: string, reference: ManifestReference): Promise<void> {
   const { registry, request, response, proxy } = exchange;
-  if (proxy !== undefined) await proxy.refreshManifest(repository, reference);
-  const found = await findManifest(registry, repository, reference);
+  const found =
+    proxy === undefined
+      ? await findManifest(registry, repository, reference)
+      : await proxy.findManifest(repository, reference);
   if (found === undefined) throw manifestUnknown(reference);
   const headers = manifestHeaders(found);
   if (isUnchanged(request.headers['if-none-match'], found.digest)) return sendBytes(exchange, 304, headers);

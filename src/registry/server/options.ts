@@ -1,6 +1,8 @@
 import type { Digest } from '../../core/digest.ts';
 import type { RegistryStorage } from '../storage/storage.ts';
 import type { Authorize } from './authorize.ts';
+import type { FoundManifest } from './documents.ts';
+import type { ManifestReference } from './route.ts';
 
 /** Bounds on what clients may do; each has a default in `DEFAULT_LIMITS`. */
 export interface Limits {
@@ -78,8 +80,11 @@ export type RouteName =
  * told, and nothing is stored under a name before its digest was checked.
  */
 export interface PullThrough {
-  /** Before a manifest is answered: fetches it where it is missing, or where the tag may have moved. Keeps what is here where upstream cannot be reached. */
-  refreshManifest(repository: string, reference: { tag: string } | { digest: Digest }): Promise<void>;
+  /**
+   * A manifest, fetched where it is missing or where the tag may have moved; what is here where upstream cannot be
+   * reached. It was asked for now, and so it stays for a while.
+   */
+  findManifest(repository: string, reference: ManifestReference): Promise<FoundManifest | undefined>;
   /**
    * A blob that the repository does not have. Undefined where upstream has none either. `open` streams it whole, while it
    * is being stored; not called for HEAD.

@@ -2,11 +2,22 @@ import type { Digest } from '../../core/digest.ts';
 import { isImagoError } from '../../core/errors.ts';
 import type { RegistryStorage } from '../storage/storage.ts';
 import { WIRE_ERRORS } from '../wire/errors.ts';
-import { decodeDocument, encodeDocument, type ManifestLink, type TagRecord } from './documents.ts';
+import { isCollecting } from './collect-lease.ts';
+import { USED_MS } from './collect-unused.ts';
+import {
+  decodeDocument,
+  encodeDocument,
+  type FoundManifest,
+  type ManifestLink,
+  type TagRecord,
+  touchDocument,
+} from './documents.ts';
 import { WireFailure } from './failure.ts';
 import { manifestKey, referrerKey, tagKey } from './keys.ts';
 import type { Log } from './log.ts';
+import { isSafe } from './manifest-store.ts';
 import type { PullThrough } from './options.ts';
+import { mapBounded } from './parallel.ts';
 import { readManifestFacts } from './references.ts';
 import { openRegistry, type Registry } from './registry.ts';
 import { ensureRepository, linkBlob } from './repositories.ts';
@@ -38,10 +49,8 @@ export interface ProxyOptions {
 export function createProxy(options: ProxyOptions): PullThrough {
   const cache = new Cache(options);
   return {
-    refreshManifest: (repository, reference) =>
-      'tag' in reference && reference.tag !== undefined
-        ? cache.refreshTag(repository, reference.tag)
-        : cache.fetchManifest(repository, (reference as { digest: Digest }).digest),
+    findManifest: (repository, { tag, digest }) =>
+      tag !== undefined ? cache.findTagged(repository, tag) : cache.findManifest(repository, digest),
     findBlob: (repository, digest) => cache.findBlob(repository, digest),
   };
 }
@@ -49,7 +58,7 @@ export function createProxy(options: ProxyOptions): PullThrough {
 class Cache {
   readonly #options: ProxyOptions;
   readonly #registry: Registry;
-  readonly #refreshing = new Map<string, Promise<void>>();
+  readonly #refreshing = new Map<string, Promise<FoundManifest | undefined>>();
   readonly #downloads = new Map<string, Spool>();
   #deadUntil = 0;
 
@@ -59,33 +68,45 @@ class Cache {
   }
 
   /** The tag as upstream has it, or had it within the TTL; the copy where upstream cannot be asked. */
-  async refreshTag(repository: string, tag: string): Promise<void> {
+  async findTagged(repository: string, tag: string): Promise<FoundManifest | undefined> {
     const { storage, ttl } = this.#options;
     const document = await storage.readDocument(tagKey(repository, tag));
+    const copy = document && (await this.#findCopy(repository, decodeDocument<TagRecord>(document).digest));
     const now = Date.now();
-    if (document !== undefined && (now - document.modified < ttl || now < this.#deadUntil)) return;
-    const known = document && decodeDocument<TagRecord>(document).digest;
-    await this.#once(`${repository}:${tag}`, async () => {
+    if (copy !== undefined && (now - document!.modified < ttl || now < this.#deadUntil)) return copy;
+    return this.#once(`${repository}:${tag}`, async () => {
       try {
-        await this.#updateTag(repository, tag, known);
+        return await this.#updateTag(repository, tag, copy);
       } catch (error) {
-        this.#sayUnreachable(error, known !== undefined, { repository, tag });
+        this.#sayUnreachable(error, copy !== undefined, { repository, tag });
+        return copy;
       }
     });
   }
 
-  async fetchManifest(repository: string, digest: Digest): Promise<void> {
-    const { storage } = this.#options;
-    if (await storage.readDocument(manifestKey(repository, digest))) {
-      if (await storage.statBlob(digest)) return;
-    }
-    await this.#once(`${repository}@${digest}`, async () => {
+  async findManifest(repository: string, digest: Digest): Promise<FoundManifest | undefined> {
+    const copy = await this.#findCopy(repository, digest);
+    if (copy !== undefined) return copy;
+    return this.#once(`${repository}@${digest}`, async () => {
       try {
-        await this.#storeManifest(repository, digest, PATIENCE_MS);
+        return await this.#fetchManifest(repository, digest, PATIENCE_MS);
       } catch (error) {
-        this.#sayUnreachable(error, false, { repository, digest });
+        return this.#sayUnreachable(error, false, { repository, digest });
       }
     });
+  }
+
+  /** A manifest that is here; that it was asked for is written down, and then the collector leaves it. */
+  async #findCopy(repository: string, digest: Digest): Promise<FoundManifest | undefined> {
+    const { storage, log } = this.#options;
+    const key = manifestKey(repository, digest);
+    const document = await touchDocument(storage, key, USED_MS).catch((error) => {
+      // A full disk: what is here is answered all the same.
+      log.error('that a manifest was used is not written', error, { repository, digest });
+      return storage.readDocument(key);
+    });
+    if (document === undefined || (await storage.statBlob(digest)) === undefined) return undefined;
+    return { digest, ...decodeDocument<ManifestLink>(document) };
   }
 
   async findBlob(repository: string, digest: Digest): ReturnType<PullThrough['findBlob']> {
@@ -158,35 +179,34 @@ class Cache {
     }
   }
 
-  async #updateTag(repository: string, tag: string, known: Digest | undefined): Promise<void> {
+  async #updateTag(
+    repository: string,
+    tag: string,
+    copy: FoundManifest | undefined,
+  ): Promise<FoundManifest | undefined> {
     const { storage, upstream } = this.#options;
-    const patience = known === undefined ? PATIENCE_MS : PATIENCE_WITH_COPY_MS;
+    const patience = copy === undefined ? PATIENCE_MS : PATIENCE_WITH_COPY_MS;
     const digest = await upstream.headManifest(repository, tag, { signal: AbortSignal.timeout(patience) });
     if (digest === undefined) {
-      if (known !== undefined) await storage.deleteDocument(tagKey(repository, tag));
-      return;
+      await storage.deleteDocument(tagKey(repository, tag));
+      return undefined;
     }
-    const facts = await this.#storeManifest(repository, digest, patience);
+    const found =
+      (await this.#findCopy(repository, digest)) ?? (await this.#fetchManifest(repository, digest, patience));
+    if (found === undefined) return undefined;
     // Also where nothing changed: from when the document is counts the TTL.
-    if (facts !== undefined) await storage.writeDocument(tagKey(repository, tag), encodeDocument({ ...facts, digest }));
+    const { mediaType, size } = found;
+    await storage.writeDocument(tagKey(repository, tag), encodeDocument({ mediaType, size, digest }));
+    return found;
   }
 
-  /** Has the manifest in the repository afterwards, but where upstream has none. */
-  async #storeManifest(
-    repository: string,
-    digest: Digest,
-    patience: number,
-  ): Promise<{ mediaType: string; size: number } | undefined> {
+  /** Fetches a manifest into the repository. */
+  async #fetchManifest(repository: string, digest: Digest, patience: number): Promise<FoundManifest | undefined> {
     const { storage, upstream } = this.#options;
-    const link = await storage.readDocument(manifestKey(repository, digest));
-    if (link !== undefined && (await storage.statBlob(digest))) {
-      const { mediaType, size } = decodeDocument<ManifestLink>(link);
-      return { mediaType, size };
-    }
     const found = await upstream.getManifest(repository, digest, { signal: AbortSignal.timeout(patience) });
     if (found === undefined) return undefined;
     const size = found.bytes.length;
-    const { mediaType, subject, artifactType, annotations } = readManifestFacts(found.bytes, found.mediaType);
+    const { mediaType, blobs, subject, artifactType, annotations } = readManifestFacts(found.bytes, found.mediaType);
     await storage.putBlob(digest, found.bytes);
     await ensureRepository(this.#registry, repository);
     if (subject !== undefined) {
@@ -199,15 +219,15 @@ class Cache {
       };
       await storage.writeDocument(referrerKey(repository, subject, digest), encodeDocument(referrer));
     }
-    await storage.writeDocument(
-      manifestKey(repository, digest),
-      encodeDocument({ mediaType, size, ...(subject && { subject }) }),
-    );
-    return { mediaType, size };
+    const link: ManifestLink = { mediaType, size, ...(subject && { subject }) };
+    await storage.writeDocument(manifestKey(repository, digest), encodeDocument(link));
+    // A collector may be about to remove what it needs: until then nobody begins to read it.
+    if (await isCollecting(storage)) await mapBounded(blobs, (blob) => isSafe(this.#registry, blob));
+    return { digest, ...link };
   }
 
   /** Says it to the log, and to the client where there is no copy to go on with. */
-  #sayUnreachable(error: unknown, hasCopy: boolean, about: Record<string, string>): void {
+  #sayUnreachable(error: unknown, hasCopy: boolean, about: Record<string, string>): undefined {
     const { upstream, log } = this.#options;
     if (error instanceof WireFailure) throw error;
     log.error(hasCopy ? 'upstream cannot be asked: the copy is answered' : 'upstream cannot be asked', error, {
@@ -225,12 +245,12 @@ class Cache {
     });
   }
 
-  async #once(key: string, work: () => Promise<void>): Promise<void> {
+  #once(key: string, work: () => Promise<FoundManifest | undefined>): Promise<FoundManifest | undefined> {
     let running = this.#refreshing.get(key);
     if (running === undefined) {
       running = work().finally(() => this.#refreshing.delete(key));
       this.#refreshing.set(key, running);
     }
-    await running;
+    return running;
   }
 }

@@ -1,7 +1,6 @@
 import type { Digest } from '../../core/digest.ts';
-import { isImagoError } from '../../core/errors.ts';
 import type { BlobStat, Version } from '../storage/storage.ts';
-import { type CondemnedRecord, decodeDocument, encodeDocument } from './documents.ts';
+import { type CondemnedRecord, decodeDocument, encodeDocument, touchDocument } from './documents.ts';
 import { blobLinkKey, catalogKey, condemnedKey } from './keys.ts';
 import type { Registry } from './registry.ts';
 
@@ -39,20 +38,8 @@ export async function findBlobForPush(
   repository: string,
   digest: Digest,
 ): Promise<BlobStat | undefined> {
-  const { storage } = registry;
-  const key = blobLinkKey(repository, digest);
-  const link = await storage.readDocument(key);
-  if (link === undefined) return undefined;
-  if (Date.now() - link.modified > TOUCH_MS) {
-    try {
-      await storage.writeDocument(key, link.bytes, { expect: link.version });
-    } catch (error) {
-      if (!isImagoError(error, 'STORAGE_CONFLICT')) throw error;
-      // Touched by another request, or deleted.
-      if ((await storage.readDocument(key)) === undefined) return undefined;
-    }
-  }
-  return findUncondemned(registry, digest);
+  const link = await touchDocument(registry.storage, blobLinkKey(repository, digest), TOUCH_MS);
+  return link && findUncondemned(registry, digest);
 }
 
 /** Links a blob that is there (just published, or of another repository). */

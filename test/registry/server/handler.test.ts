@@ -140,7 +140,7 @@ describe('modes', () => {
     const asked: unknown[] = [];
     await using proxied = await RegistryLab.start({
       proxy: {
-        refreshManifest: async (repository, reference) => void asked.push([repository, reference]),
+        findManifest: async (repository, reference) => void asked.push([repository, reference]),
         findBlob: async (_, digest) =>
           digest === digestOf('upstream')
             ? { size: 8, open: async () => ReadableStream.from([Buffer.from('up'), Buffer.from('stream')]) }
