@@ -55,6 +55,20 @@ function documentContract(pair: Pair): void {
     assert.equal(await there.readDocument('read'), undefined);
   });
 
+  it('knows when a document was written last, and its listing, too', async () => {
+    const [here, there] = pair();
+    const first = await here.writeDocument('written/a', Buffer.from('same'));
+    const { modified } = (await there.readDocument('written/a'))!;
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    await here.writeDocument('written/a', Buffer.from('same'), { expect: first });
+    const again = (await there.readDocument('written/a'))!;
+    assert.ok(again.modified > modified, `${again.modified}, ${modified}`);
+    const { keys } = await there.listDocuments('written/');
+    // Some tell it to the second.
+    assert.ok(Math.abs(keys[0]!.modified - again.modified) < 1000, `${keys[0]!.modified}, ${again.modified}`);
+    await assert.rejects(here.deleteDocument('written/a', { expect: first }), { code: 'STORAGE_CONFLICT' });
+  });
+
   it('keeps bytes as they are, none and 4 MiB of them, and refuses more', async () => {
     const [here, there] = pair();
     for (const size of [0, 1, 255, 4 * MIB]) {

@@ -6,13 +6,20 @@ import { sha256 } from './serve-lab.ts';
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+export interface UpstreamImage {
+  layer: Buffer;
+  digest: Digest;
+  manifest: Buffer;
+  manifestDigest: Digest;
+}
+
 /** An upstream in memory, that counts what it is asked and fails when told to. */
 export class FakeUpstream implements Upstream {
   readonly title: string = 'https://upstream.example';
-  readonly tags = new Map<string, Digest>();
-  readonly manifests = new Map<Digest, Buffer>();
-  readonly blobs = new Map<Digest, Buffer>();
-  readonly asked = { head: 0, manifest: 0, stat: 0, blob: 0 };
+  readonly tags: Map<string, Digest> = new Map<string, Digest>();
+  readonly manifests: Map<Digest, Buffer> = new Map<Digest, Buffer>();
+  readonly blobs: Map<Digest, Buffer> = new Map<Digest, Buffer>();
+  readonly asked: Record<'head' | 'manifest' | 'stat' | 'blob', number> = { head: 0, manifest: 0, stat: 0, blob: 0 };
   dead = false;
   /** Milliseconds between two parts of a blob. */
   pause = 0;
@@ -49,9 +56,10 @@ export class FakeUpstream implements Upstream {
     }
   }
 
-  add(tag: string, size: number): { layer: Buffer; digest: Digest; manifest: Buffer; manifestDigest: Digest } {
-    const layer = randomBytes(size);
-    const config = Buffer.from('{}');
+  /** An image of one layer, given or of so many random bytes. */
+  add(tag: string, content: number | Buffer): UpstreamImage {
+    const layer = typeof content === 'number' ? randomBytes(content) : content;
+    const config = Buffer.from(JSON.stringify({ tag }));
     const describe = (bytes: Buffer, mediaType: string): object => ({
       mediaType,
       digest: sha256(bytes),

@@ -31,6 +31,8 @@ describe('settings that are wrong say where and what', () => {
     ['proxy: { url: "https://user:pass@x" }', /must not have a user name/],
     ['proxy: { url: x }', /http:\/\/ or https:/],
     ['proxy: { url: "https://x", username: u }', /together/],
+    ['proxy: { url: "https://x", size: 0 }', /proxy\.size must be above 0/],
+    ['proxy: { url: "https://x", keep: forever }', /proxy\.keep must be a time/],
     ['address: somewhere', /HOST:PORT/],
     ['readOnly: yes please', /true or false/],
     ['limits: { manifestBytes: 5MiB }', /manifestBytes must be from 1B to 4MiB$/],
