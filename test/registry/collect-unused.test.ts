@@ -10,9 +10,10 @@ import { parseServeConfig, type ServeConfig } from '../../src/registry/server/co
 import { condemnedKey } from '../../src/registry/server/keys.ts';
 import { Log } from '../../src/registry/server/log.ts';
 import { createProxy } from '../../src/registry/server/proxy.ts';
-import { openFileStorage } from '../../src/registry/storage/files.ts';
+import { openStorage } from '../../src/registry/storage/open.ts';
 import type { RegistryStorage } from '../../src/registry/storage/storage.ts';
 import { FakeUpstream, type UpstreamImage } from './fake-upstream.ts';
+import { s3SkipReason, startS3 } from './rgw.ts';
 import { assertError, RegistryLab } from './server/lab.ts';
 
 const HOUR = 3_600_000;
@@ -40,9 +41,9 @@ class CacheLab implements AsyncDisposable {
   }
 
   /** Again, as a process that was restarted. */
-  async open(): Promise<void> {
+  async open(location: string = join(this.directory, 'storage')): Promise<void> {
     await this.lab?.[Symbol.asyncDispose]();
-    this.storage = await openFileStorage(join(this.directory, 'storage'));
+    this.storage = await openStorage(location);
     await this.serve(this.storage);
   }
 
@@ -249,6 +250,27 @@ describe('what a pull-through cache keeps', () => {
     const storage = join(cache.directory, 'storage');
     assert.equal((await collectRegistry({ storage, dryRun: true })).removedManifests, 0, 'no settings, no cache');
     assert.equal((await collectRegistry({ config })).removedManifests, 1);
+  });
+
+  it('in a bucket, too', { skip: s3SkipReason() }, async (t) => {
+    await using s3 = await startS3();
+    await using cache = new CacheLab(t);
+    await cache.open(s3.url());
+    const image = cache.upstream.add('v1', 100_000);
+    await cache.pull('v1', image);
+    assert.equal((await cache.collect(WEEK)).removedManifests, 0);
+    // A bucket has a clock of its own: now it is behind.
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 8 * DAY });
+    const outcome = await cache.collect(WEEK);
+    assert.deepEqual([outcome.removedManifests, outcome.removedBlobs], [1, 2]);
+    assert.deepEqual([await cache.has(image), await cache.tags()], [false, []]);
+    t.mock.timers.reset();
+    // The SDK has set its clock after the bucket's.
+    await cache.storage.close();
+    await cache.open(s3.url());
+    await cache.pull('v1', image);
+    assert.equal(await cache.has(image), true);
+    await cache.storage.close();
   });
 
   it('with upstream dead, an image that went is told to be unavailable', async (t) => {
