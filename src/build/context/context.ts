@@ -13,6 +13,7 @@ import { ImagoError } from '../../core/errors.ts';
 import type { Time } from '../../core/time.ts';
 import type { IgnoreMatcher, MatchState } from '../../formats/dockerfile/ignore.ts';
 import { deviceMajor, deviceMinor } from '../../system/files.ts';
+import { startReading } from '../../system/read-ahead.ts';
 import { getXattr, hasXattrs, listXattrs } from '../../system/xattr.ts';
 import { textOf } from '../text.ts';
 import type { FileReader, SourceNode } from './source.ts';
@@ -137,6 +138,7 @@ export class ContextNode implements SourceNode {
     return {
       read: (buffer, offset, length, position) => this.#readable(() => readSync(fd, buffer, offset, length, position)),
       xattrs: () => (hasXattrs(fd) ? this.xattrs() : undefined),
+      expect: (length) => startReading(fd, length),
       close: () => closeSync(fd),
     };
   }

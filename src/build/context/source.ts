@@ -30,6 +30,8 @@ export interface FileReader {
   read(buffer: Uint8Array, offset: number, length: number, position: number): number;
   /** Those of the node, for less where the file is open anyway. */
   xattrs(): Map<ByteString, Uint8Array> | undefined;
+  /** Has the kernel begin to read so many bytes. */
+  expect?(length: number): void;
   close(): void;
 }
 

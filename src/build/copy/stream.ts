@@ -6,6 +6,7 @@ import { END_OF_ARCHIVE, encodeHeader, padding } from '../../formats/tar/write.t
 import type { FileReader, SourceNode } from '../context/source.ts';
 import { type FileTexts, fileText } from './inputs.ts';
 import type { Member } from './place.ts';
+import { ReadAhead } from './read-ahead.ts';
 
 const CHUNK = 1 << 20;
 
@@ -16,7 +17,8 @@ const CHUNK = 1 << 20;
  */
 export function* writeMembers(out: ChunkWriter, members: Iterable<Member>, texts: FileTexts): Generator<Uint8Array> {
   const links = new Map<unknown, ByteString>();
-  for (const member of members) {
+  using ahead = new ReadAhead();
+  for (const member of ahead.through(members)) {
     const { source } = member;
     const first = source?.identity === undefined ? undefined : links.get(source.identity);
     if (first !== undefined) {
@@ -24,7 +26,7 @@ export function* writeMembers(out: ChunkWriter, members: Iterable<Member>, texts
       continue;
     }
     if (source?.identity !== undefined) links.set(source.identity, member.path);
-    if (member.type === 'file' && source !== undefined) yield* out.copy(source, member, texts);
+    if (member.type === 'file' && source !== undefined) yield* out.copy(source, ahead.open(source), member, texts);
     else yield* out.write(encodeHeader(source === undefined ? member : { ...member, xattrs: source.xattrs() }));
   }
 }
@@ -53,10 +55,9 @@ export class ChunkWriter {
     if (count > 0) yield* this.write(new Uint8Array(count));
   }
 
-  /** A file: header, bytes and padding. */
-  *copy(source: SourceNode, member: Member, texts: FileTexts): Generator<Uint8Array> {
+  /** A file: header, bytes and padding. Closes `reader`, the source's. */
+  *copy(source: SourceNode, reader: FileReader, member: Member, texts: FileTexts): Generator<Uint8Array> {
     const { size } = member;
-    const reader = source.open();
     try {
       const xattrs = reader.xattrs();
       const header = encodeHeader(xattrs === undefined ? member : { ...member, xattrs });
