@@ -13,17 +13,20 @@ import { BuildLab } from './lab.ts';
 /** A command prefix under which newer tools are found than in PATH. */
 const prefix: string[] = (process.env.IMAGO_TEST_PEERS ?? '').split(' ').filter((word) => word !== '');
 
-function run(words: string[], cwd: string): { status: number | null; stderr: string } {
+function run(words: string[], cwd: string): { status: number | null; stdout: string; stderr: string } {
   const [program, ...args] = [...prefix, ...words] as [string, ...string[]];
-  const { status, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8' });
-  return { status, stderr: stderr ?? '' };
+  const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8' });
+  return { status, stdout: stdout ?? '', stderr: stderr ?? '' };
 }
 
 function whyNot(engine: 'buildah' | 'docker'): string | false {
   if (process.getuid?.() !== 0) return 'mounting what the other engine made needs root';
   const hint = '(IMAGO_TEST_PEERS: a prefix for it)';
-  if (engine === 'buildah')
-    return run(['buildah', '--version'], '/').status === 0 ? false : `buildah is not installed ${hint}`;
+  if (engine === 'buildah') {
+    const version = /version 1\.(\d+)\./.exec(run(['buildah', '--version'], '/').stdout)?.[1];
+    if (version === undefined) return `buildah is not installed ${hint}`;
+    return Number(version) < 33 && `buildah 1.${version} knows no heredocs, 1.33 does ${hint}`;
+  }
   // --link is what it says with images in containerd only.
   const script = `${DAEMON}\ndocker info -f '{{.DriverStatus}}' | grep -q io.containerd.snapshotter && docker buildx version`;
   return run(['sh', '-c', script], '/tmp').status === 0
