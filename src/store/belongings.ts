@@ -1,5 +1,5 @@
 import type { Digest } from '../core/digest.ts';
-import { readDocument } from './document.ts';
+import { type NamedByDocument, readDocument } from './document.ts';
 import { hasLayer } from './layers.ts';
 import type { RefRecord } from './refs.ts';
 import type { Store } from './store.ts';
@@ -40,6 +40,7 @@ export class Belongings {
 
   #walk(root: Digest, reference: string): void {
     const seen = new Set<Digest>();
+    const plain = new Set<Digest>();
     const waiting: { digest: Digest; kind: BlobKind; optional: boolean }[] = [
       { digest: root, kind: 'manifest', optional: false },
     ];
@@ -57,19 +58,24 @@ export class Belongings {
       // Of an index, most platforms are never here.
       const child = named.kind === 'index' ? 'manifest' : 'config';
       for (const d of named.documents) waiting.push({ digest: d, kind: child, optional: named.kind === 'index' });
+      for (const digest of named.plain) plain.add(digest);
       for (const diffId of named.layers) {
-        this.#note(diffId, 'layer tar', reference);
-        if (!hasLayer(this.#store, diffId)) this.missing.push({ digest: diffId, kind: 'layer tar', reference });
+        const isBlob = plain.has(diffId);
+        const kind = isBlob ? 'blob' : 'layer tar';
+        this.#note(diffId, kind, reference);
+        const here = isBlob ? this.#store.hasBlob(diffId) : hasLayer(this.#store, diffId);
+        if (!here) this.missing.push({ digest: diffId, kind, reference });
       }
-      if (named.blobs.length > 0) this.#noteBlobs(named.documents[0], named.blobs, reference);
+      if (named.blobs.length > 0) this.#noteBlobs(named, reference);
     }
   }
 
   /** An image's compressed layers need not be here, since its tars are; an artifact's blobs must. */
-  #noteBlobs(config: Digest | undefined, blobs: readonly Digest[], reference: string): void {
+  #noteBlobs({ documents, blobs, plain }: NamedByDocument, reference: string): void {
+    const config = documents[0];
     const kind = config === undefined ? undefined : readDocument(this.#store.root, config)?.kind;
     for (const digest of blobs) {
-      this.#note(digest, kind === 'other' ? 'blob' : 'compressed layer', reference);
+      this.#note(digest, kind === 'other' || plain.includes(digest) ? 'blob' : 'compressed layer', reference);
       if (kind === 'other' && !this.#store.hasBlob(digest)) this.missing.push({ digest, kind: 'blob', reference });
     }
   }

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { type Digest, isDigest } from '../core/digest.ts';
+import { layerKind } from '../oci/media-types.ts';
 import { blobPath } from './layout.ts';
 
 /** What a manifest, index or config names; all empty for any other blob. */
@@ -9,11 +10,13 @@ export interface NamedByDocument {
   documents: Digest[];
   /** Compressed layers or artifacts of a manifest: leaves, and here only where they were kept. */
   blobs: Digest[];
+  /** Of these, what is no layer by its media type: an attestation, whose config counts it among the DiffIDs. */
+  plain: Digest[];
   /** DiffIDs of a config, the lowest layer first. */
   layers: Digest[];
 }
 
-const NOTHING: NamedByDocument = { kind: 'other', documents: [], blobs: [], layers: [] };
+const NOTHING: NamedByDocument = { kind: 'other', documents: [], blobs: [], plain: [], layers: [] };
 /** No document is larger: distribution-spec v1.1.1 §Pushing Manifests tells registries to bound manifests by this. */
 const LARGEST = 4 * 2 ** 20;
 const BRACE = 0x7b;
@@ -58,15 +61,16 @@ function namedBy(document: unknown): NamedByDocument {
     kind: 'manifest',
     documents: digestsOf([config]),
     blobs: [...digestsOf(layers), ...digestsOf(blobs)],
+    plain: digestsOf(layers, (mediaType) => typeof mediaType === 'string' && layerKind(mediaType) === undefined),
   };
 }
 
-function digestsOf(descriptors: unknown): Digest[] {
+function digestsOf(descriptors: unknown, wanted: (mediaType: unknown) => boolean = () => true): Digest[] {
   if (!Array.isArray(descriptors)) return [];
   const out: Digest[] = [];
   for (const item of descriptors) {
-    const digest = (item as { digest?: unknown } | null | undefined)?.digest;
-    if (typeof digest === 'string' && isDigest(digest)) out.push(digest);
+    const { digest, mediaType } = (item ?? {}) as { digest?: unknown; mediaType?: unknown };
+    if (typeof digest === 'string' && isDigest(digest) && wanted(mediaType)) out.push(digest);
   }
   return out;
 }

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { Materials, withoutSecrets } from '../../src/build/provenance.ts';
+import type { Digest } from '../../src/core/digest.ts';
 import { type BuildResult, buildImage } from '../../src/engine/build.ts';
 import type { BuildOptions } from '../../src/engine/build-options.ts';
 import { pruneStore } from '../../src/engine/prune.ts';
+import { verifyStore } from '../../src/engine/verify.ts';
 import { parseAttestations } from '../../src/exporter/attest-options.ts';
 import { parseOutput } from '../../src/exporter/output-options.ts';
 import { readManifest } from '../../src/image/image.ts';
@@ -122,6 +124,32 @@ describe('attestations of an image', () => {
     assert.equal(subject?.digest, manifests[0]!.digest);
     assert.equal(config.mediaType, 'application/vnd.oci.empty.v1+json');
   });
+
+  for (const artifact of ['true', 'false']) {
+    it(`are verified as blobs, oci-artifact=${artifact}`, async () => {
+      using lab = new BuildLab();
+      lab.write({ a: 'a' });
+      const outputs = [parseOutput(`type=image,oci-artifact=${artifact}`)];
+      const attest = { provenance: {}, sbom: true as const };
+      const { descriptor } = await build(lab, 'FROM scratch\nCOPY a /a\n', { outputs, attest, tags: ['app:1'] });
+      assert.deepEqual((await verifyStore(lab.store)).damaged, []);
+      const { manifests } = readManifest(lab.store, descriptor).value as ImageIndex;
+      const { layers } = readManifest(lab.store, manifests[1]!).value as ImageManifest;
+      const [changed, missing] = layers.map(({ digest }) => digest) as [Digest, Digest];
+      rmSync(lab.store.blobPath(changed));
+      writeFileSync(lab.store.blobPath(changed), '{}');
+      rmSync(lab.store.blobPath(missing));
+      const { damaged } = await verifyStore(lab.store);
+      const found = damaged.map(({ digest, kind, references }) => [digest, kind, references.length]);
+      assert.deepEqual(
+        found.sort(),
+        [
+          [changed, 'blob', 1],
+          [missing, 'blob', 1],
+        ].sort(),
+      );
+    });
+  }
 
   it('go with oci-mediatypes=false into nothing', async () => {
     using lab = new BuildLab();

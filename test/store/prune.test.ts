@@ -32,6 +32,7 @@ const put = (value: unknown): Digest => {
   using lease = store.lease('test');
   return store.putBlob(lease, Buffer.from(JSON.stringify(value)));
 };
+const asLayer = (digest: Digest) => ({ ...named(digest), mediaType: 'application/vnd.oci.image.layer.v1.tar' });
 const named = (digest: Digest) => ({ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: 1 });
 
 interface TestImage {
@@ -42,7 +43,7 @@ interface TestImage {
 
 function addImage(layers: Digest[], reference?: string): TestImage {
   const config = put({ created: reference, rootfs: { type: 'layers', diff_ids: layers } });
-  const manifest = put({ schemaVersion: 2, config: named(config), layers: layers.map(named) });
+  const manifest = put({ schemaVersion: 2, config: named(config), layers: layers.map(asLayer) });
   if (reference !== undefined) store.setRef(reference, named(manifest));
   return { manifest, config, layers };
 }

@@ -30,6 +30,7 @@ let config: Digest;
 let manifest: Digest;
 const reference = 'docker.io/library/app:1';
 
+const asLayer = (digest: Digest) => ({ ...named(digest), mediaType: 'application/vnd.oci.image.layer.v1.tar' });
 const named = (digest: Digest) => ({ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: 1 });
 
 beforeEach(async () => {
@@ -43,7 +44,7 @@ beforeEach(async () => {
   using lease = store.lease('test');
   ({ diffId } = await ingestLayer(store, lease, { path: tarFile }));
   config = store.putBlob(lease, Buffer.from(JSON.stringify({ rootfs: { type: 'layers', diff_ids: [diffId] } })));
-  const body = { schemaVersion: 2, config: named(config), layers: [named(diffId)] };
+  const body = { schemaVersion: 2, config: named(config), layers: [asLayer(diffId)] };
   manifest = store.putBlob(lease, Buffer.from(JSON.stringify(body)));
   store.setRef(reference, named(manifest));
 });
