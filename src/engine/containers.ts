@@ -3,7 +3,7 @@ import { type CreateOptions, createContainer } from '../container/create.ts';
 import { killContainer, stopContainer } from '../container/kill.ts';
 import { findContainer } from '../container/record.ts';
 import { type RemoveOptions, removeContainer, removeDamaged } from '../container/remove.ts';
-import { attachRunning, type ForegroundEnd, type ForegroundStreams, startAttached } from '../container/run.ts';
+import type { ForegroundEnd, ForegroundStreams } from '../container/run.ts';
 import { startContainer } from '../container/start.ts';
 import { waitContainer } from '../container/wait.ts';
 import { isImagoError } from '../core/errors.ts';
@@ -29,6 +29,7 @@ export async function startAttachedByName(
   streams: (of: { terminal: boolean; stdin: boolean }) => ForegroundStreams,
 ): Promise<ForegroundEnd> {
   const record = findContainer(store, container);
+  const { startAttached } = await import('../container/run.ts');
   return await startAttached(store, record, streams(record.process));
 }
 
@@ -39,6 +40,7 @@ export async function attachByName(
   streams: (of: { terminal: boolean; stdin: boolean }) => ForegroundStreams,
 ): Promise<ForegroundEnd> {
   const record = findContainer(store, container);
+  const { attachRunning } = await import('../container/run.ts');
   return await attachRunning(store, record, streams(record.process));
 }
 
